@@ -1,0 +1,74 @@
+"""What is checked, and with which interpreters. `nox` runs lint, types and tests; `nox -s bench` measures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = False  # a missing one is named as skipped, in CI too
+nox.options.download_python = "never"
+
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+VERSIONS = sorted({"3.11", "3.12", "3.13", RUNNING}, key=lambda version: int(version.split(".")[1]))
+GROUPS = nox.project.load_toml("pyproject.toml")
+
+
+def is_python(path: str, version: str) -> bool:
+    """Say whether `path` runs and is that version; a pyenv shim may exist and yet refuse to run."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        ran = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return ran.returncode == 0 and ran.stdout.strip() == version
+
+
+def find_python(version: str) -> str:
+    """Return the path of an interpreter of `version`, or `version` itself where there is none."""
+    if version == RUNNING:
+        return sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    installed = sorted(pyenv.glob(f"{version}.*/bin/python{version}"), reverse=True)
+    candidates = [shutil.which(f"python{version}"), *map(str, installed)]
+    return next((path for path in candidates if path and is_python(path, version)), version)
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install the project with one of pyproject's dependency groups."""
+    session.install("-q", "-e", ".[zstd]", *nox.project.dependency_groups(GROUPS, group))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the rules and the layout of the code."""
+    session.install("-q", *nox.project.dependency_groups(GROUPS, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    install(session, "types")
+    session.run("mypy", "--strict", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("python", [nox.param(find_python(version), id=version) for version in VERSIONS])
+def tests(session: nox.Session) -> None:
+    """Run the tests; an interpreter that is not installed is skipped by name."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the speed and the memory; `nox -s bench -- --help` shows the options."""
+    install(session, "test")
+    session.run("python", "tests/benchmarks/bench.py", *session.posargs)

@@ -1,0 +1,100 @@
+"""The error tree. An error of the user's or of the machine's knows its exit code.
+
+`Retry`, `Snooze`, `Reject` and `Skip` are not errors of ours: they are the four words with which a
+handler answers other than by returning.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class JqcliError(Exception):
+    """Base of the errors that end a run; `exit_code` is the code the command ends with."""
+
+    exit_code = 70
+
+
+class UsageError(JqcliError):
+    """The user asked for something that cannot be done; nothing was run."""
+
+    exit_code = 2
+
+
+class HandlerLoadError(UsageError):
+    """A handler could not be loaded; says what was tried and where it failed."""
+
+
+class HandlerLostError(JqcliError):
+    """A replacement worker could not load the handler that was loadable at the start."""
+
+    exit_code = 3
+
+
+class ForeignFileError(JqcliError):
+    """An existing file is not one of ours, or belongs to another handler or key."""
+
+    exit_code = 65
+
+
+class FileError(JqcliError):
+    """A file could not be read or written; the run is resumable."""
+
+    exit_code = 74
+
+
+class LockedError(JqcliError):
+    """Another run holds the file."""
+
+    exit_code = 75
+
+
+class ReaderGoneError(JqcliError):
+    """The reader of stdout closed it."""
+
+    exit_code = 141
+
+
+class StopNow(BaseException):
+    """Raised out of a handler that runs in this process when the user insists on stopping."""
+
+
+class Retry(Exception):  # noqa: N818 - a word of the handler's, not an error
+    """Raised by a handler: try this job again; counts an attempt.
+
+    `after` replaces the backoff: seconds, or a duration such as ``"10s"``; clamped to [0, 1 h].
+    """
+
+    def __init__(self, message: str = "", *, after: float | str | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Snooze(Exception):  # noqa: N818
+    """Raised by a handler: not now; run this job again after a while, without counting an attempt."""
+
+    def __init__(self, after: float | str, message: str = "") -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Reject(Exception):  # noqa: N818
+    """Raised by a handler: this job is dead now, whatever attempts are left."""
+
+
+class Skip(Exception):  # noqa: N818
+    """Raised by a handler: there is nothing to do for this job; its outcome is `skipped`."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the nearest known word, or an empty string.
+
+    >>> suggest("payloda", ["payload", "id"])
+    " (did you mean 'payload'?)"
+    """
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,97 @@
+"""Durations, sizes and shares as users write them."""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNIT_BYTES = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?(?:i?B)?|[KMG])", re.ASCII | re.IGNORECASE)
+
+
+def parse_duration(text: float | str) -> float:
+    """Return seconds; a bare number is seconds.
+
+    Raises ValueError for anything that is not a finite duration of at least 0.
+
+    >>> [parse_duration(t) for t in ("500ms", "1h30m", "2d", "7", 0.25)]
+    [0.5, 5400.0, 172800.0, 7.0, 0.25]
+    """
+    if isinstance(text, str) and _DURATION.fullmatch(text.strip()):
+        return sum(float(n) * _UNIT_SECONDS[u] for n, u in _PART.findall(text))
+    try:
+        seconds = float(text)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if isinstance(text, bool) or not isfinite(seconds) or seconds < 0:
+        raise ValueError(f"{text!r} is not a duration; write 500ms, 30s, 5m, 1h30m or 2d")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return a short text for people.
+
+    >>> [format_duration(s) for s in (0.0000031, 0.25, 9.5, 75, 7260, 200000)]
+    ['3 µs', '250 ms', '9.5 s', '1m15s', '2h01m', '2d07h']
+    """
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours}h{minutes:02d}m"
+    return f"{hours // 24}d{hours % 24:02d}h"
+
+
+def parse_size(text: int | str) -> int:
+    """Return bytes: `512MB` is decimal, `1GiB` and `1G` are binary, a bare number is bytes.
+
+    Raises ValueError for anything else.
+
+    >>> [parse_size(t) for t in ("512MB", "1GiB", "4K", "10", 7)]
+    [512000000, 1073741824, 4096, 10, 7]
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None or match[2].upper() not in _UNIT_BYTES:
+        raise ValueError(f"{text!r} is not a size; write 512MB, 1GiB or a number of bytes")
+    return int(float(match[1]) * _UNIT_BYTES[match[2].upper()])
+
+
+def parse_share(text: int | str) -> tuple[float, bool]:
+    """Return (number, is_percent) of `N` or `N%`.
+
+    >>> [parse_share(t) for t in ("10", "2.5%", 3)]
+    [(10.0, False), (2.5, True), (3.0, False)]
+    """
+    body = str(text).strip()
+    percent = body.endswith("%")
+    try:
+        number = float(body.removesuffix("%"))
+    except ValueError:
+        number = -1.0
+    if not isfinite(number) or number < 0 or (percent and number > 100) or (not percent and number % 1):
+        raise ValueError(f"{text!r} is not a limit; write a whole number or a percentage such as 5%")
+    return number, percent

@@ -1,0 +1,139 @@
+"""What one setting may be: parsers from what a user wrote to a value that can be trusted.
+
+A parser takes text (an option, the environment) or a TOML or Python value, and returns the value or
+raises ValueError with a text that says what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from jqcli.errors import suggest
+from jqcli.quantity import parse_duration, parse_share, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_TYPE_NAME = re.compile(r"[^\W\d]\w*(?:\.(?:[^\W\d]\w*|<locals>))*")
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+def whole(least: int) -> Callable[[object], int]:
+    """Return a parser of whole numbers of at least `least`.
+
+    >>> whole(1)("8")
+    8
+    """
+
+    def parse(value: object) -> int:
+        number = value if type(value) is int else None
+        if isinstance(value, str) and re.fullmatch(r"\s*\d{1,18}\s*", value, re.ASCII):
+            number = int(value)
+        if number is None or number < least:
+            raise ValueError(f"{value!r} is not a whole number of at least {least}")
+        return number
+
+    return parse
+
+
+def choice(*words: str) -> Callable[[object], str]:
+    """Return a parser that takes one of `words`.
+
+    >>> choice("run", "off")("run")
+    'run'
+    """
+
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in words:
+            return value
+        near = suggest(value, words) if isinstance(value, str) else ""
+        raise ValueError(f"{value!r} is none of {', '.join(words)}{near}")
+
+    return parse
+
+
+def text(value: object) -> str:
+    """Return text that is not empty."""
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError(f"{value!r} is not a text" if value != "" else "it is empty")
+
+
+def flag(value: object) -> bool:
+    """Return a boolean; text is true, yes, on or 1, or false, no, off or 0.
+
+    >>> [flag(v) for v in (True, "on", "0")]
+    [True, True, False]
+    """
+    word = str(value).lower()
+    if isinstance(value, (bool, str)) and word in _YES | _NO:
+        return word in _YES
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def seconds(value: object) -> float:
+    """Return a duration in seconds, 0 included."""
+    if isinstance(value, (int, float, str)):
+        return parse_duration(value)
+    raise ValueError(f"{value!r} is not a duration; write 500ms, 30s, 5m, 1h30m or 2d")
+
+
+def some_seconds(value: object) -> float:
+    """Return a duration in seconds, above 0."""
+    duration = seconds(value)
+    if duration == 0:
+        raise ValueError(f"{value!r} leaves no time; leave it out for no limit")
+    return duration
+
+
+def size(value: object) -> int:
+    """Return a size in bytes, above 0."""
+    octets = parse_size(value) if isinstance(value, (int, str)) else 0
+    if octets == 0:
+        raise ValueError(f"{value!r} is not a size above 0; write 512MB, 1GiB or a number of bytes")
+    return octets
+
+
+def share_or_off(value: object) -> tuple[float, bool] | None:
+    """Return (number, is_percent), or None for `off`."""
+    if value == "off":
+        return None
+    if isinstance(value, (int, str)):
+        return parse_share(value)
+    raise ValueError(f"{value!r} is not a limit; write a whole number or a percentage such as 5%")
+
+
+def whole_or_auto(value: object) -> int | None:
+    """Return a whole number of at least 1, or None for `auto`."""
+    if value == "auto":
+        return None
+    try:
+        return whole(1)(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor auto") from None
+
+
+def dotted_path(value: object) -> str:
+    """Return a PATH into the payload, such as `user.id`."""
+    path = text(value)
+    if all(path.split(".")) and "$" not in path:
+        return path
+    raise ValueError(f"{path!r} is not a path into the payload; write user.id")
+
+
+def type_names(value: object) -> tuple[str, ...]:
+    """Return names of exception types, bare or dotted, from text with commas or from a list.
+
+    >>> type_names("ValueError, requests.Timeout")
+    ('ValueError', 'requests.Timeout')
+    """
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(item, str) for item in texts):
+        raise ValueError(f"{value!r} is not a list of type names; write ValueError,requests.Timeout")
+    names = tuple(name.strip() for item in texts for name in item.split(",") if name.strip())
+    wrong = next((name for name in names if not _TYPE_NAME.fullmatch(name)), None)
+    if wrong is not None or not names:
+        raise ValueError(f"{wrong or value!r} is not the name of a type; write ValueError,requests.Timeout")
+    return names

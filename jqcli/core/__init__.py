@@ -1,0 +1,1 @@
+"""DECIDES. No file, process, clock, randomness or log: they are passed in."""

@@ -1,0 +1,89 @@
+"""A batch in the parent's eyes, and how large the next one should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jqcli.model import Line, Pending
+
+if TYPE_CHECKING:
+    from jqcli.core.event import Answer
+
+AIM_SECONDS = 0.01  # of work a batch: long against the 0.1 ms that a trip costs, short against a human's patience
+AUTO_MOST = 4096
+_FIRST = 16
+_GROWTH = 4
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Lines that travel together. `jobs` is set where they were ruled before; then `data` is empty.
+
+    `told` says whether any record of it was written, `keys` are the 16-byte identities of its lines.
+    """
+
+    number: int
+    source: int
+    name: str
+    stem: str
+    first_line: int
+    data: bytes
+    lines: int
+    crashes: int = 0
+    keys: bytes = b""
+    told: bool = False
+    answer: Answer | None = None
+    jobs: list[Pending] | None = None
+    _split: list[bytes] | None = None
+
+    def line(self, index: int) -> Line:
+        """Return one line of the batch."""
+        if self._split is None:
+            self._split = self.data.split(b"\n")
+        return Line(self.name, self.stem, self.first_line + index, self._split[index])
+
+    def find(self, key: bytes) -> int | None:
+        """Return the index of the first line with this identity, None where there is none.
+
+        >>> Batch(1, 0, "a", "a", 1, b"", 2, keys=b"0123456789abcdef" + b"f" * 16).find(b"f" * 16)
+        1
+        """
+        at = self.keys.find(key)
+        while at >= 0 and at % 16:
+            at = self.keys.find(key, at + 1)
+        return None if at < 0 else at // 16
+
+    def halves(self, number: int) -> tuple[Batch, Batch]:
+        """Return the batch as two, with numbers from `number` on."""
+        lines = self.data.split(b"\n")[:-1]
+        middle = len(lines) // 2
+        parts = (lines[:middle], 0), (lines[middle:], middle)
+        first, second = (
+            Batch(
+                number + at, self.source, self.name, self.stem, self.first_line + skipped,
+                b"".join(line + b"\n" for line in part), len(part),
+            )
+            for at, (part, skipped) in enumerate(parts)
+        )  # fmt: skip
+        return first, second
+
+
+class Sizer:
+    """Says how many lines the next batch should have: the user's number, or what takes some 10 ms.
+
+    >>> sizer = Sizer(None)
+    >>> sizer.note(jobs=100, seconds=0.1)
+    >>> sizer.size
+    10
+    """
+
+    def __init__(self, fixed: int | None) -> None:
+        self._is_auto = fixed is None
+        self.size = fixed if fixed is not None else _FIRST
+
+    def note(self, jobs: int, seconds: float) -> None:
+        """Learn from a batch that took this long; grows fourfold at most, shrinks at once."""
+        if self._is_auto and jobs:
+            wanted = int(AIM_SECONDS * jobs / max(seconds, 1e-6))
+            self.size = max(1, min(wanted, self.size * _GROWTH, AUTO_MOST))

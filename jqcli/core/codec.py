@@ -1,0 +1,311 @@
+"""Line to job: parses one line, finds its id and key, and says what is wrong with it.
+
+Law: distinct payloads never get one key. The key hashes the canonical text of the payload, and what orjson
+would round (integers outside 64 bits) or cannot write (over 254 levels) takes the slow way through stdlib json,
+whose texts start with a mark of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from jqcli.errors import suggest
+from jqcli.model import NO_ASKS, Asks, Job, Line, Unusable
+from jqcli.quantity import parse_duration
+
+SCHEME_VERSION = "1"
+MAX_DEPTH = 1000
+_SORTED = orjson.OPT_SORT_KEYS
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+_MEMBERS = ("payload", "id", "key", "handler", "tenant", "timeout", "max_attempts", "not_before", "expires", "cost", "meta")
+# A run of 19 digits is the shortest that can leave 64 bits; folding the digits makes it one substring search.
+_FOLD = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+_LONG = b"0" * 19
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How lines of this run become jobs."""
+
+    input_format: str = "auto"
+    key_path: str | None = None
+    tenant_path: str | None = None
+    handlers: tuple[str, ...] = ()
+
+
+class InvalidJobError(ValueError):
+    """An envelope that is JSON but no job."""
+
+
+def make_tag(handler: str, key_path: str | None, input_format: str) -> str:
+    """Return the 6 hex digits that tell whose keys these are.
+
+    >>> make_tag("tasks.py:charge", None, "auto") != make_tag("tasks.py:refund", None, "auto")
+    True
+    """
+    text = "\0".join((SCHEME_VERSION, handler, key_path or "", input_format))
+    return blake2b(text.encode(), digest_size=3).hexdigest()
+
+
+def hash_bytes(data: bytes) -> bytes:
+    """Return BLAKE2b-128."""
+    return blake2b(data, digest_size=16).digest()
+
+
+def has_long_digits(data: bytes) -> bool:
+    """Tell whether a run of 19 digits or more stands anywhere: then integers may be out of orjson's range.
+
+    >>> [has_long_digits(b'[1234567890123456789]'), has_long_digits(b'[123456789012345678]')]
+    [True, False]
+    """
+    return data.translate(_FOLD).find(_LONG) >= 0
+
+
+def canonical(payload: Any) -> bytes:
+    """Return the canonical text of a payload.
+
+    >>> canonical({"b": 1, "a": 1.0})
+    b'{"a":1.0,"b":1}'
+    """
+    try:
+        return orjson.dumps(payload, None, _SORTED)
+    except TypeError:  # an integer outside 64 bits, or over 254 levels
+        return _canonical_slow(payload)
+
+
+def key_of_text(text: str) -> bytes:
+    """Return the 16-byte identity of a record's key without its tag: 32 hex digits, or `=` and a given key.
+
+    Raises ValueError where it is neither.
+    """
+    if text[:1] in ("=", "@"):
+        return hash_bytes(text.encode())
+    if len(text) != 32:
+        raise ValueError(f"{text!r} is no key")
+    return bytes.fromhex(text)
+
+
+def read_line(line: Line, scheme: Scheme) -> Job | Unusable | None:
+    """Parse one line with every care; None for a blank one."""
+    data = line.data
+    if not data or data.isspace():
+        return None
+    try:
+        document = _parse(data)
+    except (ValueError, RecursionError) as error:
+        return Unusable("invalid_json", f"not JSON ({_explain(error)})", hash_bytes(data))
+    try:
+        return _make_job(document, line, scheme)
+    except InvalidJobError as error:
+        return Unusable("invalid_job", str(error), hash_bytes(data))
+
+
+def depth_of(data: bytes) -> int:
+    """Return how deep the brackets of a valid JSON text nest.
+
+    >>> depth_of(b'{"a":["[",1]}')
+    2
+    """
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in data:
+        if in_string:
+            in_string = escaped or byte != 0x22
+            escaped = byte == 0x5C and not escaped
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _parse(data: bytes) -> Any:
+    """Return the document, with exact integers also where orjson would round them."""
+    document = orjson.loads(data)
+    nested = data.count(b"[") + data.count(b"{")
+    if nested > MAX_DEPTH and depth_of(data) > MAX_DEPTH:
+        raise ValueError(f"deeper than {MAX_DEPTH} levels")
+    if not has_long_digits(data):
+        return document
+    found: list[int] = []
+
+    def parse_int(text: str) -> int:
+        number = int(text)
+        if not _INT_MIN <= number <= _INT_MAX:
+            found.append(number)
+        return number
+
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 4 * MAX_DEPTH)
+    try:
+        exact = json.loads(data, parse_int=parse_int)
+    finally:
+        sys.setrecursionlimit(limit)
+    return exact if found else document
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.colno}"
+    return str(error)
+
+
+def _make_job(document: Any, line: Line, scheme: Scheme) -> Job:
+    is_envelope = isinstance(document, dict) and "payload" in document and scheme.input_format != "raw"
+    if scheme.input_format == "envelope" and not is_envelope:
+        raise InvalidJobError("not an envelope: an object with a `payload` member is asked for")
+    envelope = document if is_envelope else {}
+    for member in envelope:
+        if member not in _MEMBERS:
+            raise InvalidJobError(f"unknown member {member!r}{suggest(member, _MEMBERS)}")
+    payload = envelope["payload"] if is_envelope else document
+    own_id = _word(envelope, "id")
+    job_id = line.made_id if own_id is None else own_id
+    asks = _read_asks(envelope, payload, scheme) if len(envelope) > 1 or scheme.tenant_path else NO_ASKS
+    given = _given_key(envelope, payload, scheme)
+    mark = "" if asks.handler is None else f"@{asks.handler}"
+    text = canonical(payload)
+    if given is None:
+        key = hash_bytes(f"{mark}\0".encode() + text if mark else text)
+        return Job(payload, job_id, own_id is not None, key, key.hex(), None, asks)
+    key_text = f"{mark}={given}"
+    return Job(payload, job_id, own_id is not None, hash_bytes(key_text.encode()), key_text, hash_bytes(text), asks)
+
+
+def _word(envelope: dict[str, Any], member: str) -> str | int | None:
+    value = envelope.get(member)
+    if member in envelope and (not isinstance(value, (str, int)) or isinstance(value, bool)):
+        raise InvalidJobError(f"`{member}` is a string or an integer, not {_kind(value)}")
+    return value
+
+
+def _given_key(envelope: dict[str, Any], payload: Any, scheme: Scheme) -> str | int | None:
+    given = _word(envelope, "key")
+    if given is not None or scheme.key_path is None:
+        return given
+    found = follow(payload, scheme.key_path)
+    if found is None or isinstance(found, bool) or not isinstance(found, (str, int)):
+        raise InvalidJobError(f"no string or integer at --key {scheme.key_path}")
+    return found
+
+
+def _read_asks(envelope: dict[str, Any], payload: Any, scheme: Scheme) -> Asks:
+    handler = envelope.get("handler")
+    if "handler" in envelope and handler not in scheme.handlers:
+        near = suggest(handler, scheme.handlers) if isinstance(handler, str) else ""
+        raise InvalidJobError(f"no handler {handler!r} is registered{near}")
+    tenant = _word(envelope, "tenant")
+    if tenant is None and scheme.tenant_path is not None:
+        found = follow(payload, scheme.tenant_path)
+        tenant = found if isinstance(found, (str, int)) and not isinstance(found, bool) else None
+    return Asks(
+        handler=handler,
+        tenant=tenant,
+        timeout=_duration(envelope, "timeout"),
+        max_attempts=_count(envelope, "max_attempts"),
+        not_before=_moment(envelope, "not_before"),
+        expires=_moment(envelope, "expires"),
+        cost=_number(envelope, "cost"),
+        meta=envelope.get("meta"),
+    )
+
+
+def _duration(envelope: dict[str, Any], member: str) -> float | None:
+    value = envelope.get(member)
+    if value is None:
+        return None
+    try:
+        seconds = parse_duration(value)
+    except (ValueError, TypeError):
+        seconds = 0.0
+    if seconds <= 0:
+        raise InvalidJobError(f"`{member}` is a duration over 0, such as 30 or \"1m\"")
+    return seconds
+
+
+def _count(envelope: dict[str, Any], member: str) -> int | None:
+    value = envelope.get(member)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidJobError(f"`{member}` is a whole number of at least 1")
+    return value
+
+
+def _number(envelope: dict[str, Any], member: str) -> float | None:
+    value = envelope.get(member)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise InvalidJobError(f"`{member}` is a number of at least 0")
+    return float(value)
+
+
+def _moment(envelope: dict[str, Any], member: str) -> float | None:
+    value = envelope.get(member)
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise InvalidJobError(f"`{member}` is RFC 3339 with a zone, such as 2026-01-31T06:00:00Z, or Unix seconds")
+
+
+def follow(payload: Any, path: str) -> Any:
+    """Return what stands at a dotted path, or None.
+
+    >>> follow({"user": {"id": 7}}, "user.id")
+    7
+    """
+    for part in path.split("."):
+        if not isinstance(payload, dict):
+            return None
+        payload = payload.get(part)
+    return payload
+
+
+def _kind(value: object) -> str:
+    return {dict: "an object", list: "an array", bool: "a boolean", float: "a fraction"}.get(type(value), "null")
+
+
+def _canonical_slow(payload: Any) -> bytes:
+    """Canonical text by an explicit stack, so that depth costs no recursion; starts with a mark of its own."""
+    out: list[str] = ["~"]
+    todo: list[tuple[bool, Any]] = [(False, payload)]
+    while todo:
+        is_text, item = todo.pop()
+        if is_text:
+            out.append(item)
+        elif isinstance(item, dict):
+            todo.append((True, "}"))
+            for number, name in enumerate(sorted(item, reverse=True), 1):
+                comma = "," if number < len(item) else ""
+                todo += [(False, item[name]), (True, f"{comma}{json.dumps(name)}:")]
+            out.append("{")
+        elif isinstance(item, list):
+            todo.append((True, "]"))
+            for number, value in enumerate(reversed(item), 1):
+                todo.append((False, value))
+                if number < len(item):
+                    todo.append((True, ","))
+            out.append("[")
+        elif isinstance(item, int) and not isinstance(item, bool):
+            out.append(str(item))
+        else:
+            out.append(orjson.dumps(item).decode())
+    return "".join(out).encode()

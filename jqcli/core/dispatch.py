@@ -1,0 +1,424 @@
+"""The state of every line between reading and settling: what runs next, what waits, and what is full.
+
+Law 3: lines read and not settled never exceed the queue. A batch's lines are counted when it is admitted, and each
+is taken off when its record is written. Events come in, effects go out; nothing here touches the world.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jqcli.core.batch import Batch, Sizer
+from jqcli.core.codec import Scheme, hash_bytes, read_line
+from jqcli.core.effect import (
+    Attempt,
+    Bury,
+    Double,
+    Drop,
+    Effect,
+    Limits,
+    Opened,
+    Pass,
+    Place,
+    Prepare,
+    Run,
+    RunJobs,
+    Work,
+    place_of,
+)
+from jqcli.core.event import Answer
+from jqcli.core.record import error_of, history_entry
+from jqcli.core.retry import Again, decide
+from jqcli.model import First, Job, Pending
+from jqcli.policy import DEFAULTS, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from jqcli.core.dedupe import Finding, Identities
+    from jqcli.model import Asks, Failure
+
+_JOBS_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Now, twice: monotonic seconds, which moments of this run are in, and Unix seconds, which lines speak of."""
+
+    monotonic: float
+    unix: float
+    chance: float = 0.5
+
+
+class Rules:
+    """Which policy holds for a job: its line, then its handler's (options are laid on that), then the defaults."""
+
+    def __init__(self, handlers: dict[str | None, Policy]) -> None:
+        self._handlers = handlers
+        self._known: dict[tuple[str | None, float | None, int | None], Policy] = {}
+
+    def of(self, handler: str | None, timeout: float | None, max_attempts: int | None) -> Policy:
+        """Return the whole policy."""
+        key = (handler, timeout, max_attempts)
+        if key not in self._known:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            asked = Policy(timeout=timeout, max_attempts=max_attempts)
+            self._known[key] = asked.over(self._handlers[handler]).over(DEFAULTS)
+        return self._known[key]
+
+    def of_job(self, asks: Asks) -> Policy:
+        """Return the whole policy of one job."""
+        return self.of(asks.handler, asks.timeout, asks.max_attempts)
+
+
+class Dispatch:
+    """Every unsettled line of the run. `find` looks up the settled first job of an identity."""
+
+    def __init__(
+        self,
+        identities: Identities,
+        rules: Rules,
+        scheme: Scheme,
+        sizer: Sizer,
+        find: Callable[[int | None, Job], First | None],
+        *,
+        keeps_order: bool,
+    ) -> None:
+        self._identities = identities
+        self._rules = rules
+        self._scheme = scheme
+        self.sizer = sizer
+        self._find = find
+        self._keeps_order = keeps_order
+        self._numbers = 0
+        self._turn: deque[Batch] = deque()
+        self._batches: dict[int, Batch] = {}
+        self._backlog: deque[Pending] = deque()
+        self._waiting: list[tuple[float, int, Pending]] = []
+        self._pending: dict[bytes, Pending] = {}
+        self._followers: dict[bytes, list[Pending]] = {}
+        self._dead: dict[bytes, First] = {}
+        self.lines = 0
+        self.bytes = 0
+
+    # What can be asked
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no line is unsettled."""
+        return self.lines == 0
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a moment: a retry, a snooze, a `not_before`."""
+        return len(self._waiting)
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether a job could start as soon as a worker has room."""
+        return bool(self._backlog)
+
+    @property
+    def due_at(self) -> float | None:
+        """The monotonic moment at which the next waiting job may start."""
+        return self._waiting[0][0] if self._waiting else None
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs of batches that are with the workers to be run."""
+        return sum(batch.lines for batch in self._batches.values())
+
+    def label(self, number: int, index: int | None) -> str:
+        """Return the name of a running job as people see it."""
+        batch = self._batches.get(number)
+        if batch is None or index is None:
+            return "reading lines"
+        return batch.jobs[index].line.where if batch.jobs else f"{batch.name}:{batch.first_line + index}"
+
+    # Lines come in
+
+    def admit(self, source: int, name: str, stem: str, first_line: int, data: bytes, lines: int) -> Effect:
+        """Take a block of lines; they are to be prepared."""
+        self._numbers += 1
+        batch = Batch(self._numbers, source, name, stem, first_line, data, lines)
+        self.lines += lines
+        self.bytes += len(data)
+        self._turn.append(batch)
+        return self._prepare(batch)
+
+    def _prepare(self, batch: Batch) -> Prepare:
+        self._batches[batch.number] = batch
+        with_ids = bool(self._identities.settled.records)
+        return Prepare(Work(batch.number, batch.source, batch.first_line, batch.data, with_ids))
+
+    def take_answer(self, answer: Answer, now: Moment) -> list[Effect]:
+        """Take what a worker says of a batch; rule over all whose turn it is."""
+        self._batches[answer.batch].answer = answer
+        effects: list[Effect] = []
+        while self._turn and self._turn[0].answer is not None:
+            effects += self._rule(self._turn.popleft(), now)
+        return effects
+
+    def split(self, number: int, message: str, now: Moment) -> list[Effect]:
+        """Preparing a batch ended its worker: halve it, and bury a single line that does so again and again."""
+        batch = self._batches.pop(number)
+        place = self._turn.index(batch)
+        if batch.lines > 1:
+            halves = batch.halves(self._numbers + 1)
+            self._numbers += 2
+            del self._turn[place]
+            for half in reversed(halves):
+                self._turn.insert(place, half)
+            return [self._prepare(half) for half in halves]
+        batch.crashes += 1
+        if batch.crashes < (self._rules.of(None, None, None).max_crashes or 1):
+            return [self._prepare(batch)]
+        self._batches[number] = batch
+        note = {"reason": "worker_crash", "message": message}
+        line_key = hash_bytes(batch.line(0).data)
+        return self.take_answer(Answer(number, line_key, b"", bytes(8), [(0, note)]), now)
+
+    def _rule(self, batch: Batch, now: Moment) -> list[Effect]:
+        answer = batch.answer
+        assert answer is not None  # noqa: S101 - its turn comes with its answer
+        batch.keys = answer.keys
+        ruling = self._identities.rule(batch.number, answer)
+        effects: list[Effect] = [Opened(batch.number, batch.lines)]
+        limits = Limits(self._rules.of(None, None, None).timeout)
+        if not ruling.findings:
+            return [*effects, Run(batch.number, batch.lines, ruling.order, limits)]
+        held: set[int] = set()
+        for finding in ruling.findings:
+            if finding.kind == "asks":
+                held |= self._consider(batch, finding, limits, now)
+            else:
+                effects += self._apply(batch, finding)
+        order = ruling.order if ruling.order is not None else range(batch.lines)
+        if held:
+            order = [index for index in order if index not in held]
+            effects += self._hold(batch, sorted(held), now)
+        if len(order):
+            return [*effects, Run(batch.number, batch.lines, array("I", order), limits)]
+        self._release(batch)
+        return [*effects, Drop(batch.number)]
+
+    def _consider(self, batch: Batch, finding: Finding, limits: Limits, now: Moment) -> set[int]:
+        """Note what a line asks for; return its index where it may not start now."""
+        asks = finding.detail
+        if "timeout" in asks or "handler" in asks:
+            limits.by_index[finding.index] = self._rules.of(asks.get("handler"), asks.get("timeout"), None).timeout
+        is_held = asks.get("not_before", 0.0) > now.unix or asks.get("expires", now.unix + 1) <= now.unix
+        return {finding.index} if is_held else set()
+
+    def _hold(self, batch: Batch, indexes: Sequence[int], now: Moment) -> list[Effect]:
+        effects: list[Effect] = []
+        for index in indexes:
+            pending = self._make_pending(batch, index)
+            effects += self._wait(pending, max(0.0, (pending.job.asks.not_before or 0.0) - now.unix), now)
+        return effects
+
+    def _apply(self, batch: Batch, finding: Finding) -> list[Effect]:
+        """Deal with a line that does not run."""
+        place = Place(batch.number, finding.index)
+        if finding.kind in ("blank", "settled"):
+            self.lines -= 1
+            if finding.detail == "dead":
+                self._recall_dead(batch, finding.index)
+            return [Pass(place, finding.detail)]
+        line = batch.line(finding.index)
+        key = batch.keys[16 * finding.index : 16 * finding.index + 16]
+        if finding.kind == "unusable":
+            note = finding.detail
+            error = {"type": f"jqcli.{note['reason']}", "message": note["message"]}
+            self.lines -= 1
+            return [Bury(place, line, None, key.hex(), note["reason"], error, 0, [])]
+        job = read_line(line, self._scheme)
+        assert isinstance(job, Job)  # noqa: S101 - the worker read it as one
+        first = self._first_of(job)
+        if finding.kind == "conflict":
+            self.lines -= 1
+            named = None if first is None else first.id
+            error = {"type": "jqcli.key_conflict", "message": f"key {job.key_text[1:]!r} belongs to job {named!r}"}
+            return [Bury(place, line, job, job.key_text, "key_conflict", error, 0, [], First(named, "owner"))]
+        pending = Pending(line, job, batch.source, batch.number, finding.index)
+        if first is None or first.status == "running":
+            self._followers.setdefault(job.key, []).append(pending)
+            self.bytes += pending.size
+            return []
+        self.lines -= 1
+        return [self._follow(pending, first)]
+
+    def _recall_dead(self, batch: Batch, index: int) -> None:
+        key = batch.keys[16 * index : 16 * index + 16]
+        first = self._identities.settled.dead.get(key)
+        if first is not None:
+            self._dead.setdefault(key, first)
+
+    # Runs end
+
+    def place(self, number: int, index: int) -> Place:
+        """Return where a job of a batch stands in the input."""
+        batch = self._batches[number]
+        return Place(number, index) if batch.jobs is None else place_of(batch.jobs[index])
+
+    def take_finished(self, number: int, indexes: Sequence[int]) -> list[Effect]:
+        """Take off jobs whose records are written; return the records of those that waited for them."""
+        batch = self._batches[number]
+        batch.told = True
+        self.lines -= len(indexes)
+        if batch.jobs is not None:
+            for index in indexes:
+                pending = batch.jobs[index]
+                self.bytes -= pending.size
+                self._pending.pop(pending.job.key, None)
+        if not self._followers:
+            return []
+        return self._release_followers(batch, indexes)
+
+    def _release_followers(self, batch: Batch, indexes: Sequence[int]) -> list[Effect]:
+        effects: list[Effect] = []
+        keys = (
+            [batch.keys[16 * index : 16 * index + 16] for index in indexes]
+            if batch.jobs is None
+            else [batch.jobs[index].job.key for index in indexes]
+        )
+        for key in keys:
+            if key not in self._followers:
+                continue
+            first = self._find(self._identities.taken.get(key), self._followers[key][0].job)
+            effects += self._settle_followers(key, first or First(None, "completed"))
+        return effects
+
+    def _settle_followers(self, key: bytes, first: First) -> list[Effect]:
+        effects: list[Effect] = []
+        for pending in self._followers.pop(key, ()):
+            self.lines -= 1
+            self.bytes -= pending.size
+            effects.append(self._follow(pending, first))
+        return effects
+
+    def _follow(self, pending: Pending, first: First) -> Effect:
+        """Return the record of a duplicate, which shares its first's fate."""
+        place, line, job = place_of(pending), pending.line, pending.job
+        if first.status == "dead":
+            return Bury(place, line, job, job.key_text, "duplicate_of_dead", first.error or {}, 0, [], first)
+        return Double(place, job, first)
+
+    def take_failure(self, number: int, index: int, failure: Failure, now: Moment) -> list[Effect]:
+        """Decide about a job whose attempt failed."""
+        batch = self._batches[number]
+        pending = batch.jobs[index] if batch.jobs is not None else self._make_pending(batch, index)
+        if failure.verdict == "stop":  # ended by us at the end of a drain: unfinished, not charged
+            return []
+        if failure.verdict != "snooze":
+            pending.attempts += 1
+            pending.crashes += failure.verdict == "crash"
+            pending.history.append(history_entry(pending.attempts, now.unix - failure.duration, failure))
+        decision = decide(pending, failure, self._rules.of_job(pending.job.asks), now.chance)
+        if isinstance(decision, Again):
+            return self._wait(pending, decision.after, now)
+        return self._bury(pending, decision.reason, error_of(failure))
+
+    def take_returned(self, number: int, indexes: Sequence[int]) -> None:
+        """Jobs of a batch were not begun: they run again, before anything new."""
+        batch = self._batches[number]
+        back = [batch.jobs[i] if batch.jobs is not None else self._make_pending(batch, i) for i in indexes]
+        self._backlog.extendleft(reversed(back))
+
+    def take_end(self, number: int) -> None:
+        """All jobs of a batch were dealt with."""
+        self._release(self._batches[number])
+
+    def _release(self, batch: Batch) -> None:
+        self.bytes -= len(batch.data)
+        del self._batches[batch.number]
+
+    # Jobs as objects
+
+    def _make_pending(self, batch: Batch, index: int) -> Pending:
+        line = batch.line(index)
+        job = read_line(line, self._scheme)
+        assert isinstance(job, Job)  # noqa: S101 - it ran, or was ruled to
+        pending = Pending(line, job, batch.source, batch.number, index)
+        self._pending[job.key] = pending
+        self.bytes += pending.size
+        return pending
+
+    def _wait(self, pending: Pending, after: float, now: Moment) -> list[Effect]:
+        expires = pending.job.asks.expires
+        if expires is not None and expires <= now.unix:
+            message = "its `expires` had passed before it could start"
+            return self._bury(pending, "expired", {"type": "jqcli.expired", "message": message})
+        pending.due_at = now.monotonic + after
+        self._numbers += 1
+        heapq.heappush(self._waiting, (pending.due_at, self._numbers, pending))
+        return []
+
+    def _bury(self, pending: Pending, reason: str, error: dict[str, object]) -> list[Effect]:
+        """Return the letter of a job that is dead, and those of its duplicates."""
+        job = pending.job
+        self.lines -= 1
+        self.bytes -= pending.size
+        self._pending.pop(job.key, None)
+        letter = Bury(
+            place_of(pending), pending.line, job, job.key_text, reason, error, pending.attempts, pending.history
+        )
+        first = First(job.id, "dead", error={name: error[name] for name in ("type", "message")})
+        if job.key in self._identities.taken:
+            self._dead[job.key] = first
+        return [letter, *self._settle_followers(job.key, First(job.id, "dead", error=error))]
+
+    def _first_of(self, job: Job) -> First | None:
+        """Return the first job of an identity: running, dead, or done with its record."""
+        if job.key in self._dead:
+            return self._dead[job.key]
+        pending = self._pending.get(job.key)
+        if pending is not None:
+            return First(pending.job.id, "running")
+        number = self._identities.taken.get(job.key)
+        batch = None if number is None else self._batches.get(number)
+        if batch is None or batch.told:
+            found = self._find(number, job)
+            if found is not None or batch is None:
+                return found or First(None, "completed")
+        index = batch.find(job.key)
+        owner = None if index is None else read_line(batch.line(index), self._scheme)
+        return First(owner.id if isinstance(owner, Job) else None, "running")
+
+    # What runs next
+
+    def next_jobs(self, now: Moment, workers: int) -> list[Effect]:
+        """Return one batch of jobs that may start now: those that are due, and those that came back."""
+        effects: list[Effect] = []
+        while self._waiting and self._waiting[0][0] <= now.monotonic:
+            pending = heapq.heappop(self._waiting)[2]
+            expires = pending.job.asks.expires
+            if expires is not None and expires <= now.unix:
+                effects += self._wait(pending, 0.0, now)
+            else:
+                self._backlog.append(pending)
+        most = min(self.sizer.size, -(-len(self._backlog) // workers))
+        jobs: list[Pending] = []
+        size = 0
+        while self._backlog and len(jobs) < most and size < _JOBS_BYTES:
+            jobs.append(self._backlog.popleft())
+            size += jobs[-1].size
+        return [*effects, self._send(jobs)] if jobs else effects
+
+    def _send(self, jobs: list[Pending]) -> RunJobs:
+        self._numbers += 1
+        batch = Batch(self._numbers, 0, "", "", 0, b"", len(jobs), jobs=jobs)
+        self._batches[batch.number] = batch
+        limits = Limits()
+        attempts = []
+        for index, pending in enumerate(jobs):
+            limits.by_index[index] = self._rules.of_job(pending.job.asks).timeout
+            attempts.append(Attempt(pending.source, pending.line.number, pending.line.data, pending.attempts + 1))
+            if not self._keeps_order and pending.job.key in self._identities.taken:
+                self._identities.taken[pending.job.key] = batch.number
+        return RunJobs(batch.number, attempts, limits)

@@ -1,0 +1,133 @@
+"""What the dispatch wants done. It decides; the run does it, in the order in which it is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from array import array
+
+    from jqcli.model import First, Job, Line, Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Lines to prepare: `data` are whole lines, of the input number `source`, from line `first_line` on."""
+
+    batch: int
+    source: int
+    first_line: int
+    data: bytes
+    with_ids: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A job to run without a ruling: its source and line number, its bytes, and which attempt it is."""
+
+    source: int
+    number: int
+    data: bytes
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an attempt may take: seconds, for all jobs of a batch, or by index where jobs differ."""
+
+    default: float | None = None
+    by_index: dict[int, float | None] = field(default_factory=dict)
+
+    def of(self, index: int) -> float | None:
+        """Return the limit of one job in seconds."""
+        return self.by_index.get(index, self.default) if self.by_index else self.default
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Let a worker prepare a batch."""
+
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Let the holder of a batch run these lines of it, or all."""
+
+    batch: int
+    lines: int
+    order: array[int] | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class RunJobs:
+    """Let a worker run jobs that were ruled before."""
+
+    batch: int
+    attempts: list[Attempt]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Let the holder of a batch forget it."""
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a line stands in the order of the input: its batch and its index there."""
+
+    batch: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Write a dead letter; `job` is None for a line that is no job."""
+
+    place: Place
+    line: Line
+    job: Job | None
+    key_text: str
+    reason: str
+    error: dict[str, object]
+    attempts: int
+    history: list[dict[str, object]]
+    first: First | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """Write a duplicate's record."""
+
+    place: Place
+    job: Job
+    first: First
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A line needs no record of this run: it is blank (`status` is None), or was settled by an earlier one."""
+
+    place: Place
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A batch was ruled: its lines count as read, and have their place in the order from here on."""
+
+    batch: int
+    lines: int
+
+
+Effect = Prepare | Run | RunJobs | Drop | Bury | Double | Pass | Opened
+
+
+def place_of(pending: Pending) -> Place:
+    """Return where a pending job stands in the input."""
+    return Place(pending.origin, pending.index)

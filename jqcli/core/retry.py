@@ -1,0 +1,132 @@
+"""What becomes of a job whose attempt failed. Law 4: every failure, of whatever kind, passes `decide`.
+
+tenacity's strategies are the calculators: its stop says whether attempts are left, its retry whether the error is
+worth another, its wait how long the backoff may be. Nobody sleeps: the answer is a number of seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jqcli.model import Failure, Pending
+    from jqcli.policy import Policy
+
+_MAX_AFTER = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after so many seconds."""
+
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Never again in this run; `reason` as letters say it."""
+
+    reason: str
+
+
+Decision = Again | Dead
+
+
+class AttemptError(Exception):
+    """Carries a failure through tenacity, whose strategies look at exceptions."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Strategies:
+    stop: Any
+    retry: Any
+    wait: Any
+    state: Any
+
+
+def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) -> Decision:
+    """Decide about a job whose attempt was just charged; `chance` in [0, 1) is the jitter's die.
+
+    `policy` is whole: defaults are in it. A job's errors and its crashes are limited each on their own.
+    """
+    strategies = _strategies(policy)
+    if failure.verdict == "crash":
+        if pending.crashes >= (policy.max_crashes or 1):
+            return Dead("worker_crash")
+        return Again(_backoff(strategies, policy, pending.crashes, failure, chance))
+    if failure.verdict == "snooze":
+        return Again(_clamp(failure.after, policy))
+    if failure.verdict == "unserializable":
+        return Dead("unserializable_result")
+    if failure.verdict == "reject" or matches(failure.names, policy.reject_on or ()):
+        return Dead("rejected")
+    attempt = pending.attempts - pending.crashes
+    state = _state_of(strategies, attempt, failure)
+    if failure.verdict != "retry" and not strategies.retry(state):
+        return Dead("not_retryable")
+    if strategies.stop(state):
+        return Dead("timeout" if failure.verdict == "timeout" else "max_attempts")
+    if failure.verdict == "retry" and failure.after is not None:
+        return Again(_clamp(failure.after, policy))
+    return Again(_backoff(strategies, policy, attempt, failure, chance))
+
+
+def matches(names: Iterable[str], wanted: Iterable[str]) -> bool:
+    """Tell whether any of an error's dotted names is wanted, by its bare or its dotted name.
+
+    >>> matches(("builtins.KeyError", "builtins.LookupError"), ("LookupError",))
+    True
+    >>> matches(("mine.KeyError",), ("builtins.KeyError",))
+    False
+    """
+    known = set(names) | {name.rpartition(".")[2] for name in names}
+    return not known.isdisjoint(wanted)
+
+
+def _clamp(after: float | None, policy: Policy) -> float:
+    return min(max(after if after is not None else policy.backoff_base or 0.0, 0.0), _MAX_AFTER)
+
+
+def _backoff(strategies: _Strategies, policy: Policy, attempt: int, failure: Failure, chance: float) -> float:
+    """Return the wait before the next attempt; full jitter is a share of the exponential one, drawn evenly."""
+    wait = float(strategies.wait(_state_of(strategies, attempt, failure)))
+    return wait * chance if policy.backoff == "full-jitter" else wait
+
+
+def _state_of(strategies: _Strategies, attempt: int, failure: Failure) -> Any:
+    state = strategies.state(None, None, (), {})
+    state.attempt_number = attempt
+    error = AttemptError(failure)
+    state.set_exception((AttemptError, error, None))
+    return state
+
+
+@lru_cache(maxsize=64)
+def _strategies(policy: Policy) -> _Strategies:
+    import tenacity  # noqa: PLC0415 - costs 40 ms with its asyncio; a run without failures needs none of it
+
+    def is_worth_it(error: BaseException) -> bool:
+        assert isinstance(error, AttemptError)  # noqa: S101 - see `_state_of`
+        if policy.retry_on is None:
+            return error.failure.is_exception
+        return matches(error.failure.names, policy.retry_on)
+
+    base, most = policy.backoff_base or 0.0, policy.backoff_max or 0.0
+    return _Strategies(
+        stop=tenacity.stop_after_attempt(policy.max_attempts or 1),
+        retry=tenacity.retry_if_exception(is_worth_it),
+        wait=(
+            tenacity.wait_fixed(min(base, most))
+            if policy.backoff == "fixed"
+            else tenacity.wait_exponential(multiplier=base, max=most)
+        ),
+        state=tenacity.RetryCallState,
+    )

@@ -1,0 +1,163 @@
+"""Counts everything that happens in a run, once; every number that anybody sees comes from here."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from math import exp, log
+
+# Latencies are kept in buckets whose borders grow by 5 %, so a percentile is off by 2.5 % at most.
+_GROWTH = log(1.05)
+_FLOOR_US = 1.0
+_MASK = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|'[^']*'|\"[^\"]*\"|(?:/[\w.\-]+)+|\d+(?:\.\d+)?")
+_RATE_WINDOW = 5.0
+_MAX_GROUPS = 200
+
+
+@dataclass(slots=True)
+class ErrorGroup:
+    """Failures that look alike: same reason, same type, same message once numbers and names are masked."""
+
+    fingerprint: str
+    reason: str
+    type: str
+    message: str
+    count: int
+    sample_id: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker as the live table shows it. `age` is seconds since its job started, None when idle."""
+
+    number: int
+    pid: int
+    state: str
+    job: str
+    age: float | None
+    done: int
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that can be shown of a run at one moment; times in seconds, rates in jobs/s."""
+
+    elapsed: float
+    read: int
+    completed: int
+    duplicate: int
+    skipped: int
+    dead: int
+    unfinished: int
+    settled_before: int
+    attempts: int
+    retries: int
+    crashes: int
+    timeouts: int
+    waiting: int
+    in_flight: int
+    rate: float
+    mean_rate: float
+    fraction: float | None
+    eta: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    workers: tuple[WorkerRow, ...]
+    errors: tuple[ErrorGroup, ...]
+    state: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of one run. Law 1: read = completed + duplicate + skipped + dead + unfinished."""
+
+    read: int = 0
+    completed: int = 0
+    duplicate: int = 0
+    skipped: int = 0
+    dead: int = 0
+    settled_before: int = 0
+    dead_before: int = 0
+    attempts: int = 0
+    retries: int = 0
+    crashes: int = 0
+    timeouts: int = 0
+    groups: dict[str, ErrorGroup] = field(default_factory=dict)
+    _latency: dict[int, int] = field(default_factory=dict)
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+
+    @property
+    def settled(self) -> int:
+        """Lines that have their record."""
+        return self.completed + self.duplicate + self.skipped + self.dead
+
+    @property
+    def unfinished(self) -> int:
+        """Lines read that have no record yet."""
+        return self.read - self.settled
+
+    def count_dead(self, reason: str, kind: str, message: str, sample_id: str | int) -> None:
+        """Count one dead letter and put it into its group of errors."""
+        self.dead += 1
+        self.count_error(reason, kind, message, sample_id)
+
+    def count_error(self, reason: str, kind: str, message: str, sample_id: str | int) -> None:
+        """Add one failure to its group; past 200 groups the rest share one, so memory stays bounded."""
+        print_ = fingerprint(kind, message)
+        key = f"{reason}\0{print_}"
+        group = self.groups.get(key)
+        if group is None and len(self.groups) >= _MAX_GROUPS:
+            key, print_, message = f"{reason}\0", "other", "(errors of further groups)"
+            group = self.groups.get(key)
+        if group is None:
+            self.groups[key] = ErrorGroup(print_, reason, kind, message[:300], 1, sample_id)
+        else:
+            group.count += 1
+
+    def count_latency(self, microseconds: int, count: int = 1) -> None:
+        """Add `count` attempts that took this long."""
+        bucket = int(log(max(microseconds, _FLOOR_US)) / _GROWTH)
+        self._latency[bucket] = self._latency.get(bucket, 0) + count
+
+    def percentiles(self) -> tuple[float | None, float | None, float | None]:
+        """Return p50, p95 and p99 of attempt durations in seconds; None before the first attempt."""
+        total = sum(self._latency.values())
+        if not total:
+            return (None, None, None)
+        found: list[float | None] = []
+        wanted = [total * share for share in (0.50, 0.95, 0.99)]
+        seen = 0
+        for bucket in sorted(self._latency):
+            seen += self._latency[bucket]
+            while len(found) < 3 and seen >= wanted[len(found)]:
+                found.append(exp((bucket + 0.5) * _GROWTH) / 1e6)
+        return (found[0], found[1], found[2])
+
+    def mark(self, now: float) -> None:
+        """Remember how far the run is at this moment (monotonic seconds), for the recent rate."""
+        self._marks.append((now, self.settled - self.settled_before))
+        while len(self._marks) > 2 and now - self._marks[0][0] > _RATE_WINDOW:
+            self._marks.popleft()
+
+    def rate(self) -> float:
+        """Return the jobs settled per second over the last few seconds."""
+        if len(self._marks) < 2:
+            return 0.0
+        (t0, n0), (t1, n1) = self._marks[0], self._marks[-1]
+        return (n1 - n0) / (t1 - t0) if t1 > t0 else 0.0
+
+    def top_errors(self, most: int) -> tuple[ErrorGroup, ...]:
+        """Return the largest groups of errors."""
+        return tuple(sorted(self.groups.values(), key=lambda g: -g.count)[:most])
+
+
+def fingerprint(kind: str, message: str) -> str:
+    """Return type plus message with numbers, ids, quoted text and paths masked.
+
+    >>> fingerprint("builtins.KeyError", "no user 'anna' in /srv/db/7 (id 9f0c11aa22, 14 tried)")
+    'KeyError: no user * in * (id *, * tried)'
+    """
+    return f"{kind.rpartition('.')[2]}: {_MASK.sub('*', message)[:160]}"

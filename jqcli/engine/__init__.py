@@ -1,0 +1,1 @@
+"""ATTEMPTS. Runs handlers somewhere and says what became of each attempt."""

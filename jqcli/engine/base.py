@@ -1,0 +1,62 @@
+"""What every engine can be asked.
+
+An engine is given batches of lines to prepare, is told which of them may run, and answers with events. What failed
+comes back as a `Failure`, what was not begun comes back uncharged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable
+
+    from jqcli.core.effect import Attempt, Limits, Work
+    from jqcli.core.event import Event
+    from jqcli.core.tally import WorkerRow
+    from jqcli.policy import Policy
+
+
+class Engine(Protocol):
+    """Where attempts are made."""
+
+    can_kill: bool
+    isolates: bool
+
+    def start(self) -> dict[str | None, Policy]:
+        """Load the handlers and return their own policies; raises HandlerLoadError."""
+
+    def room(self, now: float) -> int:
+        """Return how many more batches it can use at once."""
+
+    def prepare(self, work: Work) -> None:
+        """Take lines to prepare; an `Answer` follows."""
+
+    def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
+        """Run these indexes of a prepared batch, or all of its lines; `Ended` follows."""
+
+    def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
+        """Run jobs that were ruled before; `Ended` follows."""
+
+    def drop(self, batch: int) -> None:
+        """Forget a prepared batch of which nothing runs."""
+
+    def advance(self, now: float) -> list[Event]:
+        """Do what is due and return what happened since; `now` is monotonic."""
+
+    def wait_until(self, now: float) -> float | None:
+        """Return the monotonic moment at which `advance` wants to be called at latest."""
+
+    def rows(self, now: float, label: Callable[[int, int | None], str]) -> tuple[WorkerRow, ...]:
+        """Return what the live table shows of the workers; `label` names the job of a batch and an index."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any attempt is being made, or is about to be."""
+
+    def revoke(self) -> None:
+        """Want back all that has not begun; safe to call from a signal handler."""
+
+    def close(self, *, at_once: bool) -> list[Event]:
+        """End all workers; `at_once` kills what still runs, which is not charged. Returns what was finished."""

@@ -1,0 +1,154 @@
+"""One worker process, seen from the parent: start it, speak with it, end it. Nothing here ever blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jqcli
+from jqcli.engine.frame import Decoder, Kind, pack
+from jqcli.engine.memory import Memory, create_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RECEIVE_SIZE = 1 << 18
+_SOCKET_BUFFER = 1 << 20
+# The package may be on the parent's path alone; last, so that it hides nothing.
+_START = "import sys; sys.path.append(sys.argv.pop()); from jqcli.engine.worker import main; main()"
+_PACKAGE_FOLDER = str(Path(jqcli.__file__).resolve().parents[1])
+
+
+class Child:
+    """A spawned worker with a channel and a memory of its own.
+
+    It leads a process group, so that what it forks can be ended with it.
+    """
+
+    def __init__(self, setup: bytes, frame_limit: int) -> None:
+        ours, theirs = socket.socketpair()
+        memory_fd = create_file()
+        try:
+            ours.setblocking(False)
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+            self.memory = Memory.attach(memory_fd)
+            command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory_fd), str(os.getpid()), _PACKAGE_FOLDER]
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                pass_fds=(theirs.fileno(), memory_fd),
+                process_group=0,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(memory_fd)
+        self.pid = self._process.pid
+        self.channel = ours
+        self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+        self._decoder = Decoder(frame_limit)
+        self._outbox = bytearray()
+        self.is_broken = False
+        self.send(pack(Kind.SETUP, setup))
+
+    @property
+    def has_outbox(self) -> bool:
+        """Whether bytes wait until the worker reads."""
+        return bool(self._outbox)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process has ended; does not reap it, so its pid and group stay its own."""
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        try:
+            return os.waitid(os.P_PID, self.pid, flags) is not None
+        except ChildProcessError:
+            return True
+
+    def send(self, data: bytes) -> None:
+        """Send frames, as far as the worker takes them now; the rest goes when `flush` is called."""
+        self._outbox += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, as far as it goes."""
+        if self.is_broken or not self._outbox:
+            return
+        try:
+            sent = self.channel.send(self._outbox)
+            del self._outbox[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._break()
+
+    def receive(self) -> Iterator[tuple[Kind, bytes]]:
+        """Yield the frames that arrived; raises FrameError for what is none."""
+        while not self.is_broken:
+            try:
+                data = self.channel.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._break()
+                return
+            yield from self._decoder.feed(data)
+            if len(data) < _RECEIVE_SIZE:
+                return
+
+    def mute(self) -> None:
+        """Stop listening: what it says makes no sense any more."""
+        self._break()
+
+    def wait_for_end(self, timeout: float) -> None:
+        """Wait until the process has ended, `timeout` seconds at most, without reaping it."""
+        if self.death_fd is not None:
+            select.select([self.death_fd], [], [], timeout)
+            return
+        deadline = time.monotonic() + timeout
+        while not self.is_dead and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """Kill the worker and what it forked, as far as that stayed in its group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def reap(self, timeout: float) -> str | None:
+        """Return how the process ended, None where it has not within `timeout` seconds (state D)."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+
+    def close(self) -> None:
+        """Let go of the channel, the memory and the pidfd."""
+        self.channel.close()
+        if self.death_fd is not None:
+            os.close(self.death_fd)
+            self.death_fd = None
+        self.memory.close()
+
+    def _break(self) -> None:
+        self.is_broken = True
+        self._outbox.clear()

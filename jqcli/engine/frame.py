@@ -1,0 +1,82 @@
+"""Frames between parent and worker: length, kind, body; JSON or raw bytes, never pickle.
+
+Either side may be killed between any two bytes, so a frame counts only when it is whole.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from struct import Struct
+from struct import error as StructError  # noqa: F401, N812 - read beside the structs
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEADER = Struct("<IB")
+
+
+class Kind(IntEnum):
+    """What a frame is. The first group goes to the worker, the second comes from it."""
+
+    SETUP = 1
+    PREPARE = 2
+    RUN = 3
+    JOBS = 4
+    DROP = 5
+    RESUME = 6
+    STOP = 7
+
+    READY = 20
+    LOST = 21
+    PREPARED = 22
+    TOLD = 23
+    FAILED = 24
+    RECORD = 25
+    STOPPED = 26
+
+
+PREPARE = Struct("<QQIB")  # batch, first line, source, with ids
+BATCH = Struct("<Q")
+PREPARED = Struct("<QIBB")  # batch, lines, has hashes, has ids
+TOLD = Struct("<QIQIIB")  # batch, positions dealt with, head of the ring, completed, skipped, is the last
+FAILED = Struct("<QI")  # batch, position
+
+
+class FrameError(Exception):
+    """The bytes of a channel are no frames."""
+
+
+def pack(kind: Kind, *parts: bytes) -> bytes:
+    """Return one frame."""
+    body = b"".join(parts)
+    return HEADER.pack(len(body), kind) + body
+
+
+class Decoder:
+    """Cuts received bytes into frames; raises FrameError for a length over `limit` or an unknown kind."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
+        """Yield every frame that is whole now."""
+        buffer = self._buffer
+        buffer += data
+        at, size = 0, len(buffer)
+        try:
+            while size - at >= HEADER.size:
+                length, kind = HEADER.unpack_from(buffer, at)
+                if length > self._limit or kind not in _KINDS:
+                    raise FrameError(f"a frame of kind {kind} and {length} bytes")
+                if size - at - HEADER.size < length:
+                    break
+                start = at + HEADER.size
+                at = start + length
+                yield _KINDS[kind], bytes(memoryview(buffer)[start:at])
+        finally:
+            del buffer[:at]
+
+
+_KINDS = {int(kind): kind for kind in Kind}

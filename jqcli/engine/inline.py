@@ -1,0 +1,126 @@
+"""The engine that makes attempts in this process: for debuggers, and for handlers that must not be copied.
+
+It speaks the same frames as a worker does, so both engines are read by the same code. It cannot end an attempt, and
+a handler that kills its process kills the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jqcli.core.effect import Attempt, Limits, Work
+from jqcli.core.event import Ended, Returned
+from jqcli.core.tally import WorkerRow
+from jqcli.engine import frame
+from jqcli.engine.frame import HEADER, Kind, pack
+from jqcli.engine.ledger import Ledger
+from jqcli.engine.memory import REVOKED, Memory, create_file
+from jqcli.engine.runner import Runner, RunnerSetup
+from jqcli.engine.worker import load_handlers
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable
+
+    from jqcli.core.event import Event
+    from jqcli.policy import Policy
+
+_DEPTH = 2
+
+
+class Inline:
+    """One worker without a process; its attempts are made inside `advance`."""
+
+    can_kill = False
+    isolates = False
+
+    def __init__(self, setup: RunnerSetup, specs: dict[str | None, tuple[str, Policy]]) -> None:
+        self._setup = setup
+        self._specs = specs
+        self._ledger = Ledger(Memory.attach(create_file()))
+        self._frames: deque[tuple[Kind, bytes]] = deque()
+        self._events: list[Event] = []
+        self._runner: Runner | None = None
+
+    def start(self) -> dict[str | None, Policy]:
+        """Load the handlers; raises HandlerLoadError."""
+        handlers = load_handlers(self._specs)
+        self._runner = Runner(self._setup, handlers, self._ledger.memory, self._hear)
+        return {name: handler.policy for name, handler in handlers.items()}
+
+    def room(self, now: float) -> int:  # noqa: ARG002 - the protocol's
+        """Return how many more batches it can use."""
+        return max(0, _DEPTH - self._ledger.load)
+
+    def prepare(self, work: Work) -> None:
+        """Take lines to prepare."""
+        self._ledger.preparing[work.batch] = work
+        head = frame.PREPARE.pack(work.batch, work.first_line, work.source, work.with_ids)
+        self._frames.append((Kind.PREPARE, head + work.data))
+
+    def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
+        """Run a prepared batch, as far as it was not revoked meanwhile."""
+        if batch not in self._ledger.held:
+            self._events += [Returned(batch, range(lines) if order is None else order), Ended(batch)]
+            return
+        self._ledger.add_run(batch, order, limits, time.monotonic())
+        body = b"" if order is None else order.tobytes()
+        self._frames.append((Kind.RUN, frame.BATCH.pack(batch) + body))
+
+    def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
+        """Run jobs that were ruled before."""
+        self._ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
+        header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
+        body = b"".join((frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
+        self._frames.append((Kind.JOBS, body))
+
+    def drop(self, batch: int) -> None:
+        """Forget a prepared batch."""
+        self._ledger.held.pop(batch, None)
+        self._frames.append((Kind.DROP, frame.BATCH.pack(batch)))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any attempt is about to be made."""
+        return self._ledger.is_running
+
+    def revoke(self) -> None:
+        """Want back what has not begun; safe to call from a signal handler."""
+        self._ledger.memory.words[REVOKED] = 1
+
+    def advance(self, now: float) -> list[Event]:  # noqa: ARG002 - the protocol's
+        """Do the next thing and return what happened."""
+        if self._frames and self._runner is not None:
+            self._runner.handle(*self._frames.popleft())
+        events, self._events = self._events, []
+        return events
+
+    def wait_until(self, now: float) -> float | None:
+        """Return `now` while there is anything to do."""
+        return now if self._frames or self._events else None
+
+    def rows(self, now: float, label: Callable[[int, int | None], str]) -> tuple[WorkerRow, ...]:  # noqa: ARG002
+        """Return one row; nothing runs while it is drawn."""
+        return (WorkerRow(0, 0, "inline", "", None, self._ledger.done, 0),)
+
+    def close(self, *, at_once: bool) -> list[Event]:  # noqa: ARG002 - the protocol's
+        """Leave the handlers."""
+        if self._runner is not None:
+            self._runner.close()
+        return []
+
+    def _hear(self, data: bytes) -> None:
+        kind = Kind(HEADER.unpack_from(data)[1])
+        if kind is Kind.STOPPED:
+            events, works = self._ledger.give_back()
+            self._frames.clear()
+            self._frames.append((Kind.RESUME, b""))
+            self._events += events
+            for work in works:
+                self.prepare(work)
+            return
+        self._events += self._ledger.read(kind, data[HEADER.size :], time.monotonic())

@@ -1,0 +1,220 @@
+"""What one worker holds, seen from the parent: turns its frames, and its death, into events."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jqcli.core.effect import Limits, Work
+from jqcli.core.event import Answer, Ended, Event, Failed, Finished, Returned, Unprepared
+from jqcli.engine import frame
+from jqcli.engine.failure import unpack_failure
+from jqcli.engine.frame import FrameError, Kind
+from jqcli.engine.memory import BATCH, HEAD, PREPARING, SINCE, STARTED, Memory
+from jqcli.model import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_KEY = 16
+_OWN_ID = 8
+_SKIPPED = b'"status":"skipped"'
+
+
+@dataclass(slots=True)
+class _Run:
+    batch: int
+    order: Sequence[int]
+    limits: Limits
+    sent_at: float
+    told: int = 0
+    failed: set[int] = field(default_factory=set)
+    large: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The attempt that a worker is making: since when (monotonic seconds) and how long it may take."""
+
+    batch: int
+    index: int | None
+    since: float
+    limit: float | None
+
+
+class Ledger:
+    """The batches of one worker, in the order in which it will come to them."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.preparing: dict[int, Work] = {}
+        self.held: dict[int, int] = {}
+        self.runs: deque[_Run] = deque()
+        self.done = 0
+        self.began_at = 0.0
+
+    @property
+    def load(self) -> int:
+        """How many batches it has in any state."""
+        return len(self.preparing) + len(self.held) + len(self.runs)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has anything to run."""
+        return bool(self.runs)
+
+    def has_rest(self, running: Running) -> bool:
+        """Tell whether anything waits behind the attempt that runs."""
+        position = self.memory.words[STARTED]
+        return self.load > 1 or (bool(self.runs) and position < len(self.runs[0].order))
+
+    def take_rest(self, running: Running) -> tuple[list[Event], list[Work]]:
+        """Take back all that waits behind the attempt that runs; what is left of its run ends with it."""
+        current = self.runs[0]
+        position = self.memory.words[STARTED]
+        rest = current.order[position:]
+        current.order = current.order[:position]
+        self.runs.popleft()
+        events, works = self.give_back()
+        self.runs.append(current)
+        return [Returned(current.batch, rest), *events], works
+
+    def add_run(self, batch: int, order: Sequence[int] | None, limits: Limits, now: float) -> None:
+        """Note that a run was sent; the order is all of a held batch where None."""
+        lines = self.held.pop(batch, 0)
+        if not self.runs:
+            self.began_at = now
+        self.runs.append(_Run(batch, range(lines) if order is None else order, limits, now))
+
+    def running(self) -> Running | None:
+        """Return what the shared words say is running now; a hint while the worker lives."""
+        words = self.memory.words
+        started, since, batch = words[STARTED], words[SINCE] / 1e9, words[BATCH]
+        if started == PREPARING:
+            return Running(batch, None, since, None) if batch in self.preparing else None
+        if not started or not self.runs or self.runs[0].batch != batch or started > len(self.runs[0].order):
+            return None
+        run = self.runs[0]
+        index = run.order[started - 1]
+        return Running(batch, index, since, run.limits.of(index))
+
+    def read(self, kind: Kind, body: bytes, now: float) -> list[Event]:
+        """Return what a frame of the worker's says. Raises FrameError for one that makes no sense."""
+        try:
+            if kind is Kind.TOLD:
+                return self._read_told(body, now)
+            if kind is Kind.PREPARED:
+                return self._read_prepared(body)
+            if kind is Kind.FAILED:
+                return self._read_failed(body)
+            if kind is Kind.RECORD:
+                self._run_of(frame.BATCH.unpack_from(body)[0]).large.append(body[frame.BATCH.size :])
+                return []
+        except (ValueError, KeyError, IndexError, TypeError, frame.StructError) as error:
+            raise FrameError(f"a broken frame of kind {kind.name}: {error}") from error
+        raise FrameError(f"a frame of kind {kind.name}")
+
+    def give_back(self) -> tuple[list[Event], list[Work]]:
+        """Return all that was not begun: events for what was ruled, work for what was not yet prepared."""
+        events: list[Event] = []
+        for run in self.runs:
+            rest = [run.order[at] for at in range(run.told, len(run.order)) if at not in run.failed]
+            events += [Returned(run.batch, rest), Ended(run.batch)]
+        return events, self._clear()
+
+    def bury(self, verdict: str, kind: str, message: str, now: float) -> tuple[list[Event], list[Work]]:
+        """Settle with a worker that is dead: keep what it finished, charge what it was at, give back the rest."""
+        running = self.running()
+        events: list[Event] = []
+        if self.runs:
+            events += self._collect(self.runs[0])
+        elif self.memory.words[HEAD] != self.memory.tail:
+            self.memory.take(self.memory.words[HEAD])
+        if running is not None and running.index is None:
+            events.append(Unprepared(running.batch, message))
+            self.preparing.pop(running.batch)
+        elif running is not None:
+            run = self.runs[0]
+            position = self.memory.words[STARTED] - 1
+            if position >= run.told and position not in run.failed:
+                run.failed.add(position)
+                failure = Failure(verdict, kind, message, "", (kind,), now - running.since)
+                events.append(Failed(run.batch, run.order[position], failure))
+        given, works = self.give_back()
+        return events + given, works
+
+    def _collect(self, run: _Run) -> list[Event]:
+        """Take the records that a dead worker finished and had not told of."""
+        records = run.large + self.memory.take(self.memory.words[HEAD])
+        text = b"".join(records)
+        count = text.count(b"\n")
+        if not count:
+            return []
+        indexes: list[int] = []
+        at = run.told
+        while len(indexes) < count:
+            if at not in run.failed:
+                indexes.append(run.order[at])
+            at += 1
+        run.told = at
+        skipped = sum(_SKIPPED in line[:4096] and _is_skipped(line) for line in text.splitlines())
+        self.done += count
+        return [Finished(run.batch, [text], count - skipped, skipped, [], indexes)]
+
+    def _clear(self) -> list[Work]:
+        works = list(self.preparing.values())
+        self.runs.clear()
+        self.preparing.clear()
+        self.held.clear()
+        return works
+
+    def _run_of(self, batch: int) -> _Run:
+        if not self.runs or self.runs[0].batch != batch:
+            raise FrameError(f"batch {batch} is not running here")
+        return self.runs[0]
+
+    def _read_prepared(self, body: bytes) -> list[Event]:
+        batch, lines, has_hashes, has_ids = frame.PREPARED.unpack_from(body)
+        at = frame.PREPARED.size
+        parts = []
+        for size in (_KEY * lines, _KEY * lines * has_hashes, _OWN_ID * lines * has_ids):
+            parts.append(body[at : at + size])
+            at += size
+        notes = orjson.loads(body[at:]) if at < len(body) else []
+        if self.preparing.pop(batch, None) is None:
+            return []  # it was taken back while it was prepared
+        self.held[batch] = lines
+        return [Answer(batch, *parts, notes)]
+
+    def _read_told(self, body: bytes, now: float) -> list[Event]:
+        batch, position, head, completed, skipped, is_last = frame.TOLD.unpack_from(body)
+        run = self._run_of(batch)
+        records = run.large + self.memory.take(head)
+        indexes: Sequence[int] = run.order[run.told : position]
+        if run.failed:
+            indexes = [run.order[at] for at in range(run.told, position) if at not in run.failed]
+        if len(indexes) != completed + skipped:
+            raise FrameError(f"{completed + skipped} records for {len(indexes)} jobs")
+        run.told, run.large = position, []
+        self.done += completed + skipped
+        durations = orjson.loads(body[frame.TOLD.size :])
+        events: list[Event] = [Finished(batch, records, completed, skipped, durations, indexes)]
+        if is_last:
+            self.runs.popleft()
+            events.append(Ended(batch, now - max(run.sent_at, self.began_at), len(run.order)))
+            self.began_at = now
+        return events
+
+    def _read_failed(self, body: bytes) -> list[Event]:
+        batch, position = frame.FAILED.unpack_from(body)
+        run = self._run_of(batch)
+        run.failed.add(position)
+        self.done += 1
+        return [Failed(batch, run.order[position], unpack_failure(body[frame.FAILED.size :]))]
+
+
+def _is_skipped(line: bytes) -> bool:
+    return bool(orjson.loads(line)["status"] == "skipped")

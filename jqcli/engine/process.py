@@ -1,0 +1,369 @@
+"""The pool: a bounded number of worker processes, fed and watched by a parent that never waits for any of them.
+
+Law 7: a worker's death hurts its job alone. Whatever ends a worker (a crash, a timeout, bytes that are no frames)
+goes through `_bury`, which keeps what it finished, charges the one job it was at, and gives back the rest.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jqcli.core.effect import Attempt, Limits, Work
+from jqcli.core.event import Ended, Event, Lost, Returned
+from jqcli.core.tally import WorkerRow
+from jqcli.engine import frame
+from jqcli.engine.child import Child
+from jqcli.engine.frame import FrameError, Kind, pack
+from jqcli.engine.keeper import Keeper
+from jqcli.engine.ledger import Ledger
+from jqcli.engine.memory import REVOKED
+from jqcli.errors import FileError, HandlerLoadError
+from jqcli.policy import Policy
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable
+
+START_LIMIT = 60.0  # seconds that a worker may take to load its handlers
+PREPARE_LIMIT = 60.0  # seconds that reading one batch may take
+LONG_ATTEMPT = 0.2  # an attempt this long gives the rest of its batch back while others idle
+_CONFIRM = 0.02  # seconds between asking for work back and relying on it
+_SHORT = 0.1  # a batch is sent ahead of one that began less than this ago
+_DEPTH = 3
+_REAP_LIMIT = 1.0
+_CLOSE_LIMIT = 2.0
+_WATCH_EVERY = 0.02
+_STARTS_TRIED = 2
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    number: int
+    child: Child
+    ledger: Ledger
+    started_at: float
+    is_ready: bool = False
+    is_dead: bool = False
+    asked_back: tuple[float, float] | None = None  # since when its attempt runs, and when the rest was asked back
+    is_stopping: bool = False  # the rest was taken back; it says STOPPED when its attempt is over
+    cause: tuple[str, str, str] | None = None  # verdict, type and message, where the parent ends it
+
+
+class Pool:
+    """The engine that makes attempts in worker processes."""
+
+    can_kill = True
+    isolates = True
+
+    def __init__(self, workers: int, setup: bytes, max_result: int, selector: selectors.BaseSelector) -> None:
+        self._size = workers
+        self._setup = setup
+        self._frame_limit = 2 * max_result + (64 << 20)
+        self._selector = selector
+        self._workers: list[_Worker] = []
+        self._events: list[Event] = []
+        self._orders: list[Work] = []
+        self._policies: dict[str | None, Policy] | None = None
+        self._failed_starts = 0
+        self._start_error = ""
+        self._restarts = [0] * workers
+        self._watch_at = 0.0
+        self._keeper = Keeper()
+
+    def start(self) -> dict[str | None, Policy]:
+        """Start all workers and wait until one has loaded the handlers; raises HandlerLoadError."""
+        for number in range(self._size):
+            try:
+                self._spawn(number)
+            except OSError as error:
+                if not self._workers:
+                    raise FileError(f"cannot start a worker: {error.strerror}") from error
+                break
+        deadline = time.monotonic() + START_LIMIT
+        while self._policies is None:
+            if self._start_error or time.monotonic() > deadline:
+                raise HandlerLoadError(self._start_error or "no worker was ready in time")
+            for key, mask in self._selector.select(0.5):
+                key.data(mask)
+            self._watch(time.monotonic())
+        self._events.clear()
+        return self._policies
+
+    def room(self, now: float) -> int:
+        """Return how many more batches the workers can use: up to three each while batches are short."""
+        free = sum(max(0, self._depth(worker, now) - worker.ledger.load) for worker in self._workers)
+        return free - len(self._orders)
+
+    def prepare(self, work: Work) -> None:
+        """Send lines to the worker with the least to do, or as soon as there is one."""
+        worker = self._pick(time.monotonic())
+        if worker is None:
+            self._orders.append(work)
+            return
+        worker.ledger.preparing[work.batch] = work
+        head = frame.PREPARE.pack(work.batch, work.first_line, work.source, work.with_ids)
+        self._send(worker, pack(Kind.PREPARE, head, work.data))
+
+    def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
+        """Let the worker that holds a batch run it; if that is gone, the batch comes back."""
+        worker = next((w for w in self._workers if batch in w.ledger.held), None)
+        if worker is None:
+            self._events += [Returned(batch, range(lines) if order is None else order), Ended(batch)]
+            return
+        worker.ledger.add_run(batch, order, limits, time.monotonic())
+        self._send(worker, pack(Kind.RUN, frame.BATCH.pack(batch), b"" if order is None else order.tobytes()))
+
+    def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
+        """Send jobs that were ruled before to the worker with the least to do."""
+        now = time.monotonic()
+        worker = self._pick(now)
+        if worker is None:
+            self._events += [Returned(batch, range(len(attempts))), Ended(batch)]
+            return
+        worker.ledger.add_run(batch, range(len(attempts)), limits, now)
+        header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
+        self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
+
+    def drop(self, batch: int) -> None:
+        """Let the holder of a batch forget it."""
+        for worker in self._workers:
+            if worker.ledger.held.pop(batch, None) is not None:
+                self._send(worker, pack(Kind.DROP, frame.BATCH.pack(batch)))
+
+    def advance(self, now: float) -> list[Event]:
+        """Do what is due and return what happened since."""
+        if now >= self._watch_at:
+            self._watch(now)
+            self._watch_at = now + _WATCH_EVERY
+        if self._orders and self._pick(now) is not None:
+            orders, self._orders = self._orders, []
+            for work in orders:
+                self.prepare(work)
+        events, self._events = self._events, []
+        return events
+
+    def wait_until(self, now: float) -> float | None:
+        """Return when the workers want to be looked at again; None while none of them has anything to do."""
+        if self._events or any(worker.is_dead for worker in self._workers):
+            return now
+        if all(worker.is_ready and not worker.ledger.load for worker in self._workers):
+            return None
+        return max(self._watch_at, now)
+
+    def rows(self, now: float, label: Callable[[int, int | None], str]) -> tuple[WorkerRow, ...]:
+        """Return what the live table shows; `label` names the job of a batch and an index."""
+        rows = []
+        for worker in self._workers:
+            running = worker.ledger.running()
+            state = "starting" if not worker.is_ready else "running" if running else "idle"
+            job = label(running.batch, running.index) if running else ""
+            age = max(0.0, now - running.since) if running else None
+            restarts = self._restarts[worker.number]
+            rows.append(WorkerRow(worker.number, worker.child.pid, state, job, age, worker.ledger.done, restarts))
+        return tuple(rows)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any attempt is being made, or is about to be."""
+        return any(worker.ledger.is_running for worker in self._workers)
+
+    def revoke(self) -> None:
+        """Want back all that has not begun."""
+        for worker in self._workers:
+            worker.ledger.memory.words[REVOKED] = 1
+
+    def close(self, *, at_once: bool) -> list[Event]:
+        """End all workers: let them leave their handlers, unless `at_once`; then kill their groups."""
+        self._is_closing = True
+        limit = time.monotonic() + _CLOSE_LIMIT
+        for worker in self._workers:
+            if at_once:
+                self._end(worker, "stop", "jqcli.Stopped", "the run was stopped")
+            elif worker.is_ready:
+                worker.child.send(pack(Kind.STOP))
+        for worker in list(self._workers):
+            if worker.is_ready and not at_once:
+                worker.child.wait_for_end(max(0.0, limit - time.monotonic()))
+            self._bury(worker, time.monotonic())
+        self._keeper.close()
+        events, self._events = self._events, []
+        return events
+
+    # Workers come and go
+
+    def _spawn(self, number: int) -> None:
+        child = Child(self._setup, self._frame_limit)
+        self._keeper.add(child.pid)
+        worker = _Worker(number, child, Ledger(child.memory), time.monotonic())
+        self._workers.append(worker)
+        self._selector.register(child.channel, selectors.EVENT_READ, lambda mask: self._serve(worker, mask))
+        if child.death_fd is not None:
+            self._selector.register(child.death_fd, selectors.EVENT_READ, lambda _: self._mark_dead(worker))
+        self._watch_outbox(worker)
+
+    def _mark_dead(self, worker: _Worker) -> None:
+        worker.is_dead = True
+        self._watch_at = 0.0
+        self._is_closing = False
+
+    def _unregister(self, worker: _Worker) -> None:
+        for fileobj in (worker.child.channel, worker.child.death_fd):
+            if fileobj is not None and fileobj in self._selector.get_map():
+                self._selector.unregister(fileobj)
+        worker.child.close()
+
+    def _serve(self, worker: _Worker, mask: int) -> None:
+        """Read what a worker says, and send what waits for it."""
+        if mask & selectors.EVENT_WRITE:
+            worker.child.flush()
+        try:
+            for kind, body in worker.child.receive():
+                self._hear(worker, kind, body)
+        except FrameError as error:
+            worker.cause = ("crash", "jqcli.WorkerCrash", f"the worker sent {error}")
+            worker.child.kill()
+            worker.child.mute()
+        self._watch_outbox(worker)
+
+    def _hear(self, worker: _Worker, kind: Kind, body: bytes) -> None:
+        if kind is Kind.READY:
+            worker.is_ready = True
+            self._failed_starts = 0
+            said = orjson.loads(body)
+            self._policies = {name: Policy.from_dict(policy) for name, policy in said}
+        elif kind is Kind.LOST:
+            self._start_error = orjson.loads(body)
+        elif kind is Kind.STOPPED:
+            self._reclaim(worker)
+        else:
+            self._events += worker.ledger.read(kind, body, time.monotonic())
+
+    def _watch_outbox(self, worker: _Worker) -> None:
+        """Ask for writability only while something waits; a broken channel is no longer listened to."""
+        if worker.child.is_broken:
+            if worker.child.channel in self._selector.get_map():
+                self._selector.unregister(worker.child.channel)
+            return
+        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.child.has_outbox else 0)
+        key = self._selector.get_key(worker.child.channel)
+        if key.events != mask:
+            self._selector.modify(worker.child.channel, mask, key.data)
+
+    def _send(self, worker: _Worker, data: bytes) -> None:
+        worker.child.send(data)
+        if worker.child.has_outbox or worker.child.is_broken:
+            self._watch_outbox(worker)
+
+    def _bury(self, worker: _Worker, now: float) -> None:
+        """Settle with a dead worker, and put another in its place."""
+        self._serve(worker, 0)
+        worker.child.kill()
+        self._keeper.remove(worker.child.pid)
+        ending = worker.child.reap(_REAP_LIMIT) or "no exit status"
+        verdict, kind, message = worker.cause or ("crash", "jqcli.WorkerCrash", f"the worker ended with {ending}")
+        events, works = worker.ledger.bury(verdict, kind, message, now)
+        self._events += events
+        self._orders = works + self._orders
+        self._workers.remove(worker)
+        self._unregister(worker)
+        if self._is_closing:
+            return
+        if not worker.is_ready:
+            self._failed_starts += 1
+            self._start_error = self._start_error or f"the worker ended with {ending} while it loaded the handlers"
+        if self._failed_starts < _STARTS_TRIED and self._policies is not None:
+            self._replace(worker.number)
+        elif self._policies is not None:
+            self._events.append(Lost(self._start_error))
+
+    def _replace(self, number: int) -> None:
+        self._restarts[number] += 1
+        try:
+            self._spawn(number)
+        except OSError as error:
+            if not self._workers:
+                raise FileError(f"cannot start a worker: {error.strerror}") from error
+
+    # Watching
+
+    def _watch(self, now: float) -> None:
+        """Bury the dead, end what takes too long, and take work back from those that are stuck."""
+        for worker in list(self._workers):
+            if worker.is_dead or (worker.child.death_fd is None and worker.child.is_dead):
+                self._bury(worker, now)
+            elif worker.cause is None:
+                self._watch_limits(worker, now)
+        if any(w.is_ready and not w.ledger.is_running for w in self._workers):
+            for worker in self._workers:
+                self._take_back(worker, now)
+
+    def _watch_limits(self, worker: _Worker, now: float) -> None:
+        running = worker.ledger.running()
+        if not worker.is_ready:
+            if now - worker.started_at > START_LIMIT:
+                self._end(worker, "crash", "jqcli.WorkerCrash", "the worker was not ready in time")
+        elif running is None:
+            return
+        elif running.index is None:
+            if now - running.since > PREPARE_LIMIT:
+                self._end(worker, "crash", "jqcli.WorkerCrash", f"reading its lines took over {PREPARE_LIMIT:.0f} s")
+        elif running.limit is not None and now - running.since > running.limit:
+            # What it has told by now counts: a result that came in time is not thrown away.
+            self._serve(worker, 0)
+            if worker.ledger.running() == running:
+                self._end(worker, "timeout", "jqcli.JobTimeout", f"took longer than {running.limit:g} s")
+
+    def _end(self, worker: _Worker, verdict: str, kind: str, message: str) -> None:
+        worker.cause = (verdict, kind, message)
+        worker.child.kill()
+
+    def _take_back(self, worker: _Worker, now: float) -> None:
+        """Get the rest back from a worker whose attempt takes long: ask, and rely on it a moment later.
+
+        The worker looks at the word behind every long attempt. So once the word has stood for a while and the very
+        attempt still runs, the worker cannot start another one: the rest is ours at once.
+        """
+        running = worker.ledger.running()
+        if worker.is_stopping or running is None or running.index is None or now - running.since < LONG_ATTEMPT:
+            return
+        if not worker.ledger.has_rest(running):
+            return
+        if worker.asked_back is None or worker.asked_back[0] != running.since:
+            worker.ledger.memory.words[REVOKED] = 1
+            worker.asked_back = (running.since, now)
+        elif now - worker.asked_back[1] >= _CONFIRM:
+            worker.is_stopping = True
+            events, works = worker.ledger.take_rest(running)
+            self._give_out(worker, events, works)
+
+    def _reclaim(self, worker: _Worker) -> None:
+        """The worker has stopped behind a long attempt and forgotten the rest."""
+        events, works = worker.ledger.give_back()
+        if worker.is_stopping:
+            self._events += events
+        else:
+            self._give_out(worker, events, works)
+        worker.is_stopping = False
+        worker.asked_back = None
+
+    def _give_out(self, worker: _Worker, events: list[Event], works: list[Work]) -> None:
+        self._events += events
+        self._orders = works + self._orders
+        self._send(worker, pack(Kind.RESUME))
+
+    # Choosing
+
+    def _depth(self, worker: _Worker, now: float) -> int:
+        if not worker.is_ready or worker.is_dead or worker.is_stopping or worker.cause is not None:
+            return 0
+        return 1 if worker.ledger.is_running and now - worker.ledger.began_at > _SHORT else _DEPTH
+
+    def _pick(self, now: float) -> _Worker | None:
+        """Return the worker with the least to do that can take a batch."""
+        free = [w for w in self._workers if w.ledger.load < self._depth(w, now)]
+        return min(free, key=lambda w: w.ledger.load) if free else None

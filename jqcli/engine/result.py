@@ -1,0 +1,66 @@
+"""A handler's result as JSON text, with the care that the fast path leaves out."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import orjson
+
+_MAX_DEPTH = 900
+
+
+class UnserializableError(Exception):
+    """A handler's result is no JSON, or too large."""
+
+
+def dump_result(result: Any, max_size: int) -> bytes:
+    """Return the JSON text of any result; integers are exact, whatever their size.
+
+    Raises UnserializableError for what is no JSON, NaN and infinities included, and for over `max_size` bytes.
+    """
+    try:
+        text = orjson.dumps(result)
+    except TypeError as error:
+        text = _dump_slowly(result, str(error))
+    else:
+        # orjson writes null for NaN and the infinities
+        if b"null" in text and _has_non_finite(result):
+            raise UnserializableError("NaN and Infinity are no JSON")
+    if len(text) > max_size:
+        raise UnserializableError(f"a result of {len(text)} bytes; --max-result is {max_size}")
+    return text
+
+
+def _dump_slowly(result: Any, why: str) -> bytes:
+    """Write what orjson refuses and JSON allows: large integers, depth, keys that are numbers."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 10 * _MAX_DEPTH)
+    try:
+        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        data = text.encode()
+        orjson.loads(data)  # what is written here must be readable to whoever goes on from the file
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnserializableError(f"{error or why}") from None
+    finally:
+        sys.setrecursionlimit(limit)
+    return data
+
+
+def _has_non_finite(result: Any) -> bool:
+    todo = [result]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                return True
+        elif isinstance(item, dict):
+            todo.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            todo.extend(item)
+        elif is_dataclass(item) and not isinstance(item, type):
+            todo.extend(getattr(item, f.name) for f in fields(item))
+    return False

@@ -1,0 +1,123 @@
+"""A worker process: loads the handlers, then does what the parent's frames ask for.
+
+It must never outlive its parent, never write to stdout, and never import what only the parent needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import orjson
+
+from jqcli.core.codec import Scheme
+from jqcli.engine.frame import Decoder, Kind, pack
+from jqcli.engine.handler import Handler, load_handler
+from jqcli.engine.memory import Memory
+from jqcli.engine.runner import Runner, RunnerSetup
+from jqcli.errors import HandlerLoadError
+from jqcli.policy import Policy
+
+_RECEIVE_SIZE = 1 << 18
+_FRAME_LIMIT = 1 << 32
+_PR_SET_PDEATHSIG = 1
+
+
+def pack_setup(setup: RunnerSetup, specs: dict[str | None, tuple[str, Policy]]) -> bytes:
+    """Return what a worker must know, as JSON. A policy beside a spec lies over the handler's own."""
+    scheme = setup.scheme
+    return orjson.dumps(
+        {
+            "tag": setup.tag,
+            "scheme": [scheme.input_format, scheme.key_path, scheme.tenant_path, scheme.handlers],
+            "names": setup.names,
+            "stems": setup.stems,
+            "max_result": setup.max_result,
+            "handlers": [[name, spec, policy.to_dict()] for name, (spec, policy) in specs.items()],
+            "path": sys.path,
+        }
+    )
+
+
+def load_handlers(specs: dict[str | None, tuple[str, Policy]]) -> dict[str | None, Handler]:
+    """Load every handler once; a spec that stands twice is one handler. Raises HandlerLoadError."""
+    loaded: dict[str, Handler] = {}
+    handlers: dict[str | None, Handler] = {}
+    for name, (spec, policy) in specs.items():
+        if spec not in loaded:
+            loaded[spec] = load_handler(spec)
+        found = loaded[spec]
+        handlers[name] = Handler(found.name, found.call, found.wants_ctx, policy.over(found.policy), found.exit)
+    return handlers
+
+
+def main() -> None:
+    """Serve one parent until its channel closes."""
+    channel_fd, memory_fd, parent = map(int, sys.argv[1:4])
+    _settle_in(parent)
+    channel = socket.socket(fileno=channel_fd)
+    channel.set_inheritable(False)
+    memory = Memory.attach(memory_fd)
+    os.close(memory_fd)
+    decoder = Decoder(_FRAME_LIMIT)
+    frames = iter(decoder.feed(b""))
+    runner: Runner | None = None
+    while True:
+        for kind, body in frames:
+            if kind is Kind.STOP:
+                if runner is not None:
+                    runner.close()
+                return
+            if runner is None:
+                runner = _set_up(orjson.loads(body), memory, channel)
+                if runner is None:
+                    return
+            else:
+                runner.handle(kind, body)
+        data = channel.recv(_RECEIVE_SIZE)
+        if not data:
+            return
+        frames = decoder.feed(data)
+
+
+def _settle_in(parent: int) -> None:
+    """Take the place of a worker: gone with its parent, deaf to the terminal, first choice of the OOM killer."""
+    with contextlib.suppress(OSError, AttributeError):  # not Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("500")
+
+
+def _set_up(said: dict[str, Any], memory: Memory, channel: socket.socket) -> Runner | None:
+    """Load the handlers and say so; None where that failed, which is said as well."""
+    sys.path[:] = said["path"]
+    sys.argv[1:] = []
+    input_format, key_path, tenant_path, names = said["scheme"]
+    setup = RunnerSetup(
+        tag=said["tag"],
+        scheme=Scheme(input_format, key_path, tenant_path, tuple(names)),
+        names=tuple(said["names"]),
+        stems=tuple(said["stems"]),
+        max_result=said["max_result"],
+    )
+    specs = {name: (spec, Policy.from_dict(policy)) for name, spec, policy in said["handlers"]}
+    try:
+        handlers = load_handlers(specs)
+    except HandlerLoadError as error:
+        text = str(error).encode("utf-8", "backslashreplace").decode()
+        channel.sendall(pack(Kind.LOST, orjson.dumps(text)))
+        return None
+    policies = [[name, handler.policy.to_dict()] for name, handler in handlers.items()]
+    gc.collect()
+    gc.freeze()
+    channel.sendall(pack(Kind.READY, orjson.dumps(policies)))
+    return Runner(setup, handlers, memory, channel.sendall)

@@ -1,0 +1,1 @@
+"""Touches the world: files, pipes, the screen. Dumb, small, replaceable."""

@@ -1,0 +1,159 @@
+"""Opens the files of a run: takes their locks, reads what earlier runs settled, and cuts what was torn."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from jqcli.core.settled import Settled
+from jqcli.edge.journal import read_letters, read_results
+from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
+from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
+from jqcli.errors import FileError, ForeignFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STDOUT = 1
+_HEAD = b'{"id":'
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this run writes, and how its keys are tagged; `output` is None for stdout.
+
+    `explain` says in words what a record with another tag was made by.
+    """
+
+    output: str | None
+    dlq: str
+    tag: str
+    explain: Callable[[str], str]
+    fresh: bool = False
+
+
+@dataclass(slots=True)
+class Outputs:
+    """The open files, and what earlier runs settled."""
+
+    results: Results
+    letters: Letters
+    settled: Settled
+    renamed: list[str] = field(default_factory=list)
+
+
+def is_journal(output: str | None) -> bool:
+    """Tell whether results at this path can be read back: a regular file, or none yet."""
+    if output is None:
+        return False
+    try:
+        return stat.S_ISREG(os.stat(output).st_mode)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise FileError(f"{output}: {error.strerror}") from error
+
+
+def open_outputs(place: Place) -> Outputs:
+    """Open results and DLQ of a run.
+
+    Raises LockedError where another run has the results, ForeignFileError where a file is not this run's, and
+    FileError where it cannot be opened. A file that is refused is not changed.
+    """
+    settled = Settled()
+    renamed: list[str] = []
+    if not is_journal(place.output):
+        stream = _open_stream(place.output)
+        return Outputs(stream, _open_letters(place, None, settled, renamed), settled, renamed)
+    assert place.output is not None  # noqa: S101 - a journal has a path
+    fd = _lock_results(place.output)
+    try:
+        if place.fresh and os.fstat(fd).st_size:
+            renamed.append(_set_aside(place.output))
+            os.close(fd)
+            fd = _lock_results(place.output)
+        read_results(fd, place.output, place.tag, settled, place.explain)
+        _check_tail(fd, place.output)
+        letters = _open_letters(place, os.path.abspath(place.output), settled, renamed)
+        cut_torn_tail(fd, place.output)
+        return Outputs(ResultsFile(fd, place.output), letters, settled, renamed)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _lock_results(path: str) -> int:
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise FileError(f"{path}: {error.strerror}") from error
+        lock_for_run(fd, path)
+        if is_still(fd, path):
+            return fd
+        os.close(fd)
+
+
+def _open_stream(output: str | None) -> ResultsStream:
+    if output is None:
+        return ResultsStream(_STDOUT, "stdout")
+    try:
+        return ResultsStream(os.open(output, os.O_WRONLY | os.O_CLOEXEC), output)
+    except OSError as error:
+        raise FileError(f"{output}: {error.strerror}") from error
+
+
+def _open_letters(place: Place, output: str | None, settled: Settled, renamed: list[str]) -> Letters:
+    """Open the DLQ; with `output`, read which lines its letters settle."""
+    if os.path.exists(place.dlq) and not os.path.isfile(place.dlq):
+        raise FileError(f"{place.dlq}: is no regular file")
+    if place.fresh and os.path.exists(place.dlq) and os.path.getsize(place.dlq):
+        renamed.append(_set_aside_locked(place.dlq))
+    letters = Letters(place.dlq)
+    with letters.locked() as fd:
+        read_letters(fd, place.dlq, place.tag, output, settled)
+        _check_tail(fd, place.dlq)
+        cut_torn_tail(fd, place.dlq)
+    return letters
+
+
+def _check_tail(fd: int, path: str) -> None:
+    """Refuse a file whose unfinished last line does not begin as ours do: it is not for us to cut."""
+    size = os.fstat(fd).st_size
+    start, chunk = size, b""
+    while start and b"\n" not in chunk:
+        start = max(0, start - (1 << 16))
+        chunk = os.pread(fd, 1 << 16, start)
+    tail_at = start + chunk.rfind(b"\n") + 1
+    head = os.pread(fd, len(_HEAD), tail_at)
+    if head != _HEAD[: len(head)]:
+        raise ForeignFileError(f"{path}: holds no records of ours; choose another file")
+
+
+def _set_aside_locked(path: str) -> str:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        lock_for_append(fd, path)
+        return _set_aside(path)
+    finally:
+        unlock(fd)
+        os.close(fd)
+
+
+def _set_aside(path: str) -> str:
+    """Rename a file to `<name>.<UTC>`, under a name that is not taken."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for number in range(1000):
+        target = f"{path}.{stamp}" + (f".{number}" if number else "")
+        try:
+            os.link(path, target)
+            os.unlink(path)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise FileError(f"{path}: cannot be renamed to {target}: {error.strerror}") from error
+        return target
+    raise FileError(f"{path}: no free name beside it")

@@ -1,0 +1,298 @@
+"""Where records go. A file holds only whole records, whatever happens; a stream is never waited for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from array import array
+from collections import OrderedDict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from jqcli.core.record import read_first
+from jqcli.edge.lock import is_still, lock_for_append, unlock
+from jqcli.errors import FileError, ReaderGoneError
+from jqcli.model import First
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIPE_BUF = 4096  # POSIX's least; a pipe that polls writable takes this much without blocking
+_RECENT_BYTES = 64 << 20
+_FULL_BYTES = 4 << 20
+
+
+class Results(Protocol):
+    """Takes result records, and finds them again for duplicates."""
+
+    def append(self, batch: int, records: list[bytes]) -> None:
+        """Append whole records of a batch; raises FileError or ReaderGoneError."""
+
+    def find(self, batch: int, key_text: str) -> First | None:
+        """Return the completed or skipped record that a batch wrote for a key (`tag:…`), if it can be had."""
+
+    def find_at(self, offset: int) -> First | None:
+        """Return the record at an offset of the file."""
+
+    def flush(self) -> bool:
+        """Write on without blocking; tell whether anything is left."""
+
+    def sync(self) -> None:
+        """Make what was appended outlive a power cut; raises FileError."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further work should be started for now."""
+
+    @property
+    def wait_fd(self) -> int:
+        """The descriptor that takes more when it is writable."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
+def write_whole(fd: int, data: bytes, path: str) -> None:
+    """Write at the end of a regular file, or cut it back to where it ended and raise FileError."""
+    good = os.lseek(fd, 0, os.SEEK_END)
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        os.ftruncate(fd, good)
+        raise FileError(f"{path}: {error.strerror}; what is there is whole, so the same command goes on") from error
+
+
+class ResultsFile:
+    """Results in a regular file, which this run alone writes to."""
+
+    is_full = False
+    wait_fd = -1
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self._path = path
+        self._end = os.lseek(fd, 0, os.SEEK_END)
+        self._is_synced = True
+        # By batch: where its first record starts and its last ends. Zero is "none": nothing ends there.
+        self._starts = array("Q", [0])
+        self._ends = array("Q", [0])
+
+    def append(self, batch: int, records: list[bytes]) -> None:
+        """Append whole records of a batch."""
+        data = records[0] if len(records) == 1 else b"".join(records)
+        if not data:
+            return
+        write_whole(self._fd, data, self._path)
+        if batch >= len(self._ends):
+            missing = bytes(8 * (batch + 1 - len(self._ends)))
+            self._starts.frombytes(missing)
+            self._ends.frombytes(missing)
+        if not self._ends[batch]:
+            self._starts[batch] = self._end
+        self._end += len(data)
+        self._ends[batch] = self._end
+        self._is_synced = False
+
+    def find(self, batch: int, key_text: str) -> First | None:
+        """Return the record that a batch wrote for a key."""
+        if batch >= len(self._ends) or not self._ends[batch]:
+            return None
+        start, end = self._starts[batch], self._ends[batch]
+        return search_records(os.pread(self._fd, end - start, start), key_text)
+
+    def find_at(self, offset: int) -> First | None:
+        """Return the record at an offset."""
+        size = 1 << 14
+        while True:
+            data = os.pread(self._fd, size, offset)
+            line, newline, _ = data.partition(b"\n")
+            if newline:
+                return read_first(line)
+            if len(data) < size:
+                return None
+            size *= 8
+
+    def flush(self) -> bool:
+        """Nothing is ever left."""
+        return False
+
+    def sync(self) -> None:
+        """Sync, if anything was written; a failed sync is never tried again, since the kernel has dropped the data."""
+        if self._is_synced:
+            return
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise FileError(f"{self._path}: {error.strerror} while syncing") from error
+        self._is_synced = True
+
+    def close(self) -> None:
+        """Close the file; its lock goes with it."""
+        os.close(self._fd)
+
+
+class ResultsStream:
+    """Results on stdout, or on anything else that is no regular file.
+
+    It cannot be read again, so the latest records are kept for duplicates, 64 MiB at most.
+    """
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.wait_fd = fd
+        self._name = name
+        self._outbox: list[bytes] = []
+        self._spot = 0
+        self._size = 0
+        self._recent: OrderedDict[int, bytes] = OrderedDict()
+        self._recent_size = 0
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._is_pipe = not stat.S_ISREG(os.fstat(fd).st_mode)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the reader is this far behind."""
+        return self._size > _FULL_BYTES
+
+    def append(self, batch: int, records: list[bytes]) -> None:
+        """Append whole records of a batch; they leave as the reader takes them."""
+        data = b"".join(records)
+        if not data:
+            return
+        self._outbox.append(data)
+        self._size += len(data)
+        self._recent[batch] = self._recent.get(batch, b"") + data
+        self._recent_size += len(data)
+        while self._recent_size > _RECENT_BYTES:
+            self._recent_size -= len(self._recent.popitem(last=False)[1])
+        self.flush()
+
+    def find(self, batch: int, key_text: str) -> First | None:
+        """Return the record that a batch wrote for a key, while it is among the latest."""
+        data = self._recent.get(batch)
+        return None if data is None else search_records(data, key_text)
+
+    def find_at(self, offset: int) -> First | None:  # noqa: ARG002 - the protocol's
+        """A stream holds no earlier run's records."""
+        return None
+
+    def flush(self) -> bool:
+        """Write what the reader takes now."""
+        try:
+            while self._outbox and self._poll.poll(0):
+                data = self._outbox[0]
+                most = _PIPE_BUF if self._is_pipe else len(data)
+                sent = os.write(self.wait_fd, memoryview(data)[self._spot : self._spot + most])
+                self._spot += sent
+                self._size -= sent
+                if self._spot == len(data):
+                    del self._outbox[0]
+                    self._spot = 0
+        except OSError as error:
+            self._outbox.clear()
+            if error.errno == errno.EPIPE:
+                raise ReaderGoneError(f"the reader of {self._name} went away") from None
+            raise FileError(f"{self._name}: {error.strerror}") from error
+        return bool(self._outbox)
+
+    def sync(self) -> None:
+        """A stream cannot be synced."""
+
+    def close(self) -> None:
+        """Leave the descriptor to its owner."""
+
+
+class Letters:
+    """The dead-letter file. Other runs may append to it too, so it is locked for each append and never rewritten."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = self._open()
+        self._is_synced = True
+
+    def append(self, letters: bytes) -> None:
+        """Append whole letters; raises FileError or LockedError."""
+        with self.locked() as fd:
+            cut_torn_tail(fd, self.path)
+            write_whole(fd, letters, self.path)
+        self._is_synced = False
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Lock the file for as long as the block lasts, and give its descriptor."""
+        self._lock()
+        try:
+            yield self._fd
+        finally:
+            unlock(self._fd)
+
+    def sync(self) -> None:
+        """Sync, if anything was written."""
+        if self._is_synced:
+            return
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise FileError(f"{self.path}: {error.strerror} while syncing") from error
+        self._is_synced = True
+
+    def close(self) -> bool:
+        """Remove the file if it is empty; tell whether it is still there."""
+        self._lock()
+        is_empty = os.fstat(self._fd).st_size == 0
+        if is_empty:
+            os.unlink(self.path)
+        os.close(self._fd)
+        return not is_empty
+
+    def _lock(self) -> None:
+        """Take the lock on the file that the path names: another program may have put a new one there."""
+        while True:
+            lock_for_append(self._fd, self.path)
+            if is_still(self._fd, self.path):
+                return
+            os.close(self._fd)
+            self._fd = self._open()
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise FileError(f"{self.path}: {error.strerror}") from error
+
+
+def cut_torn_tail(fd: int, path: str) -> int:
+    """Cut a last line that has no newline, as a killed writer leaves it; return how many bytes that were."""
+    size = os.fstat(fd).st_size
+    keep, step = size, 1
+    while keep and os.pread(fd, 1, keep - 1) != b"\n":
+        start = max(0, keep - step)
+        found = os.pread(fd, keep - start, start).rfind(b"\n")
+        keep = start + found + 1
+        step = 1 << 16
+    if keep < size:
+        try:
+            os.ftruncate(fd, keep)
+        except OSError as error:
+            raise FileError(f"{path}: {error.strerror} while cutting its torn last line") from error
+    return size - keep
+
+
+def search_records(data: bytes, key_text: str) -> First | None:
+    """Return the completed or skipped record of a key among some records."""
+    wanted = b'"key":' + orjson.dumps(key_text)
+    at = data.find(wanted)
+    while at >= 0:
+        start = data.rfind(b"\n", 0, at) + 1
+        end = data.find(b"\n", at)
+        record = orjson.loads(data[start:end])
+        if record["key"] == key_text and record["status"] in ("completed", "skipped"):
+            return read_first(data[start:end])
+        at = data.find(wanted, at + 1)
+    return None

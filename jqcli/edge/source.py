@@ -1,0 +1,147 @@
+"""Cuts the inputs of a run into blocks of whole lines, in order, in bounded memory, without ever waiting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from jqcli.edge.cutter import Block, Cutter, Oversized
+from jqcli.edge.input import Input
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Block", "Oversized", "Source"]
+
+# A line from a pipe waits this long for company; as long as the report of a finished record does at most.
+LINGER_SECONDS = 0.05
+# One call reads this much beyond a block at most, so that a line of many GiB does not hold up the caller.
+_CALL_BYTES = 32 * 1024 * 1024
+
+
+class Source:
+    """The inputs of a run, one after the other; `-` is stdin.
+
+    Raises UsageError at once, naming the input, where one cannot be read; FileError, from `cut`, where
+    reading or unpacking fails later. Memory: `max_bytes` of the block asked for, some 256 KiB as read, and
+    one line of `max_line` bytes.
+    """
+
+    def __init__(self, paths: Sequence[str], *, max_line: int) -> None:
+        self._inputs = [Input(path) for path in paths]
+        self._max_line = max_line
+        self.names = tuple(each.name for each in self._inputs)
+        self.stems = _choose_stems(self._inputs)
+        sizes = [each.size for each in self._inputs]
+        self.bytes_total = None if None in sizes else sum(size or 0 for size in sizes)
+        self._index = 0
+        self._cutter: Cutter | None = None
+        self._bytes_before = 0
+        self._read_at = 0.0
+        self._arrived_at: float | None = None
+        self._ready_at: float | None = None
+        self._is_hungry = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether every line was cut."""
+        return self._index >= len(self._inputs)
+
+    @property
+    def bytes_read(self) -> int:
+        """Raw bytes, as stored, of the lines that were cut; nearly, where the input is compressed."""
+        if self._cutter is None:
+            return self._bytes_before
+        current = self._inputs[self._index]
+        share = min(1.0, self._cutter.offset / max(1, current.unpacked))
+        return self._bytes_before + round(current.raw_used * share)
+
+    def cut(self, max_lines: int, max_bytes: int, now: float) -> Block | Oversized | None:
+        """Return the next block, None when there is none at `now`, a monotonic moment in seconds.
+
+        A block has at most `max_lines` lines and, where one line alone is not longer, `max_bytes` bytes;
+        both are at least 1.
+
+        Lines of a file leave in full blocks; lines of a pipe at latest 50 ms after the oldest arrived. None
+        from a source that has not ended: poll `wait_fd()` until `ready_at()`, then ask again.
+        """
+        self._is_hungry = False
+        self._ready_at = None
+        budget = _CALL_BYTES + max_bytes
+        while not self.ended:
+            current, cutter = self._open()
+            part = cutter.cut(max_lines, max_bytes) or (cutter.cut_rest() if current.is_ended else None)
+            if part is not None:
+                return self._release(part)
+            if current.is_ended:
+                self._advance()
+                continue
+            if budget <= 0:
+                self._ready_at = now
+                return None
+            got = self._fill(current, cutter, now)
+            if got is None:
+                return self._cut_waiting(cutter, now)
+            budget -= got
+        return None
+
+    def wait_fd(self) -> int | None:
+        """Return what to poll for reading after `cut` has returned None; None where waiting is no use."""
+        return self._inputs[self._index].fd if self._is_hungry else None
+
+    def ready_at(self) -> float | None:
+        """Return the monotonic moment, in seconds, at which to ask again although nothing was read."""
+        return self._ready_at
+
+    def close(self) -> None:
+        """Close the input that is open."""
+        if not self.ended:
+            self._inputs[self._index].close()
+
+    def _open(self) -> tuple[Input, Cutter]:
+        current = self._inputs[self._index]
+        if self._cutter is None:
+            current.open()
+            self._cutter = Cutter(self._index, self._max_line)
+        return current, self._cutter
+
+    def _fill(self, current: Input, cutter: Cutter, now: float) -> int | None:
+        """Move what can be read into the cutter; return how many bytes, None when there is nothing yet."""
+        contents = current.read()
+        if contents is None:
+            return None
+        self._read_at = now
+        cutter.feed(contents)
+        if current.is_ended:
+            cutter.finish()
+        return len(contents)
+
+    def _cut_waiting(self, cutter: Cutter, now: float) -> Block | Oversized | None:
+        """Cut lines that have waited long enough; note when the others will have."""
+        if cutter.lines:
+            if self._arrived_at is None:
+                self._arrived_at = self._read_at
+            if now - self._arrived_at >= LINGER_SECONDS and (part := cutter.cut_rest()):
+                return self._release(part)
+            self._ready_at = self._arrived_at + LINGER_SECONDS
+        self._is_hungry = True
+        return None
+
+    def _release(self, part: Block | Oversized) -> Block | Oversized:
+        self._arrived_at = None
+        if self._cutter and self._cutter.is_empty and self._inputs[self._index].is_ended:
+            self._advance()
+        return part
+
+    def _advance(self) -> None:
+        current = self._inputs[self._index]
+        self._bytes_before += current.raw_read
+        current.close()
+        self._cutter = None
+        self._index += 1
+
+
+def _choose_stems(inputs: Sequence[Input]) -> tuple[str, ...]:
+    """Return the prefixes of made-up ids; inputs that would share one get their paths."""
+    count = Counter(each.stem for each in inputs)
+    return tuple(each.stem if count[each.stem] == 1 else each.path for each in inputs)

@@ -1,0 +1,75 @@
+"""Turns values into text that people read; untrusted text becomes harmless here and nowhere else."""
+
+from __future__ import annotations
+
+from itertools import chain
+from math import floor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jqcli.core.tally import ErrorGroup
+
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# str.isprintable() refuses controls, bidi marks, zero-width joiners and surrogates. It lets through the
+# rest of Unicode's Default_Ignorable_Code_Point. They draw nothing: two different ids would look the same.
+_INVISIBLE = frozenset(
+    chain(
+        (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0),
+        range(0xFE00, 0xFE10),
+        range(0xE0100, 0xE01F0),
+    )
+)
+
+
+def safe(text: str, most: int = 200) -> str:
+    r"""Return untrusted text as one harmless line of at most `most` characters.
+
+    Whatever does not print is escaped; printable text of any script stays.
+
+    >>> safe("grün 漢字"), safe("\x1b[2Ja\nb\u202e"), safe("abcdef", 4)
+    ('grün 漢字', '\\x1b[2Ja\\nb\\u202e', 'abc…')
+    """
+    # Only what can be shown is looked at: a message may be megabytes long.
+    shown = "".join(map(_visible, text[: most + 1]))
+    return shown if len(shown) <= most else shown[: max(most - 1, 0)] + "…"
+
+
+def _visible(char: str) -> str:
+    r"""Return the character itself where it prints, else its escape.
+
+    >>> [_visible(c) for c in ("ü", "\t", "\x00", "\u200b", "\U000e0001")]
+    ['ü', '\\t', '\\x00', '\\u200b', '\\U000e0001']
+    """
+    code = ord(char)
+    if char.isprintable() and code not in _INVISIBLE:
+        return char
+    if char in _NAMED:
+        return _NAMED[char]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def show_rate(rate: float) -> str:
+    """Return a rate in jobs/s for people.
+
+    >>> [show_rate(r) for r in (0.0, 0.25, 9.96, 4100.4)]
+    ['0/s', '0.2/s', '10/s', '4,100/s']
+    """
+    return f"{rate:.1f}/s" if 0 < rate < 9.95 else f"{rate:,.0f}/s"
+
+
+def show_percent(fraction: float, decimals: int = 0) -> str:
+    """Return a share in percent, rounded down: nothing is at 100 % before it is done.
+
+    >>> show_percent(0.9999), show_percent(0.9999, 1), show_percent(1.0, 1), show_percent(-0.1)
+    ('99 %', '99.9 %', '100.0 %', '0 %')
+    """
+    scale = 10**decimals
+    return f"{floor(min(max(fraction, 0.0), 1.0) * 100 * scale) / scale:.{decimals}f} %"
+
+
+def describe_error(group: ErrorGroup, most: int = 200) -> str:
+    """Return `type: message` of a group, safe for a terminal, the type without its module."""
+    kind = group.type.rpartition(".")[2]
+    return safe(f"{kind}: {group.message[: most + 1]}" if group.message else kind, most)

@@ -1,0 +1,164 @@
+"""`jq-run [run] [INPUT]...`: run every job."""
+
+# Typer makes the options from the parameters, and what was given is read from its context:
+# ruff: noqa: ARG001, PLR0917
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from jqcli.commands.option import ConfigOption, ProfileOption, declare, read_environment
+from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handlers, load_config, usable_cpus
+from jqcli.config import settings as allowed
+from jqcli.policy import BACKOFFS
+
+WORK, FILES, POOL, FAILURES, SEEN = "What to do", "Files", "Workers", "Failures", "What you see"
+
+Text = str | None
+Texts = list[str] | None
+Flag = bool | None
+Count = int | None
+
+INPUTS = typer.Argument(
+    metavar="INPUT", help="Files and globs; - is stdin. (what is piped in)", show_default=False
+)
+
+
+def run(
+    ctx: typer.Context,
+    inputs: Annotated[Texts, INPUTS] = None,
+    handler: Annotated[
+        Text,
+        declare(
+            WORK, "handler", "SPEC", "pkg.module:function, path/file.py:function, or a name.", short="-H"
+        ),
+    ] = None,
+    input_format: Annotated[
+        Text,
+        declare(WORK, "input_format", "FORM", "auto, envelope or raw. (auto)", words=allowed.INPUT_FORMATS),
+    ] = None,
+    key: Annotated[Text, declare(WORK, "key", "PATH", "Where a payload has its key. (all of it)")] = None,
+    tenant: Annotated[Text, declare(WORK, "tenant", "PATH", "Where a payload has its tenant.")] = None,
+    limit: Annotated[Text, declare(WORK, "limit", "N", "Stop reading after N jobs.")] = None,
+    dedupe: Annotated[
+        Text,
+        declare(WORK, "dedupe", "SCOPE", "run: equal jobs run once; or off. (run)", words=allowed.DEDUPES),
+    ] = None,
+    output: Annotated[
+        Text,
+        declare(
+            FILES,
+            "output",
+            "PATH",
+            "Results; - is stdout. (stdout; at a terminal <input>.results.jsonl)",
+            short="-o",
+        ),
+    ] = None,
+    dlq: Annotated[
+        Text,
+        declare(FILES, "dlq", "PATH", "Dead letters. (<input>.dlq.jsonl beside the results)", short="-d"),
+    ] = None,
+    keep_order: Annotated[
+        Flag, declare(FILES, "keep_order", "", "Results in the order of the input.", short="-k")
+    ] = None,
+    fresh: Annotated[
+        Flag, declare(FILES, "fresh", "", "Rename what earlier runs left, and start over.")
+    ] = None,
+    durability: Annotated[
+        Text,
+        declare(FILES, "durability", "HOW", "Sync: full, batch or none. (batch)", words=allowed.DURABILITIES),
+    ] = None,
+    workers: Annotated[
+        Text,
+        declare(POOL, "workers", "N", "Processes; 0 is --engine inline. (usable CPUs)", short="-j"),
+    ] = None,
+    batch_size: Annotated[
+        Text, declare(POOL, "batch_size", "N", "Jobs sent to a worker together, or auto. (auto)", short="-b")
+    ] = None,
+    engine: Annotated[
+        Text,
+        declare(POOL, "engine", "KIND", "process, or inline for debugging. (process)", words=allowed.ENGINES),
+    ] = None,
+    queue_size: Annotated[
+        Text, declare(POOL, "queue_size", "N", "Most lines read but not settled. (some batches)")
+    ] = None,
+    queue_bytes: Annotated[Text, declare(POOL, "queue_bytes", "SIZE", "The same in bytes. (256MiB)")] = None,
+    max_line: Annotated[
+        Text, declare(POOL, "max_line", "SIZE", "Longest line that is a job. (16MiB)")
+    ] = None,
+    max_result: Annotated[Text, declare(POOL, "max_result", "SIZE", "Longest result. (16MiB)")] = None,
+    grace: Annotated[
+        Text, declare(POOL, "grace", "DUR", "Time to finish in after the first Ctrl-C. (30s)")
+    ] = None,
+    timeout: Annotated[
+        Text, declare(FAILURES, "timeout", "DUR", "Kill an attempt that takes longer. (off)", short="-t")
+    ] = None,
+    max_attempts: Annotated[
+        Text, declare(FAILURES, "max_attempts", "N", "Give a job up after N attempts. (5)", short="-r")
+    ] = None,
+    max_crashes: Annotated[
+        Text, declare(FAILURES, "max_crashes", "N", "Give up a job that killed N workers. (2)")
+    ] = None,
+    retry_on: Annotated[
+        Texts, declare(FAILURES, "retry_on", "TYPE,…", "Retry only these. (any Exception)")
+    ] = None,
+    reject_on: Annotated[Texts, declare(FAILURES, "reject_on", "TYPE,…", "Never retry these. (none)")] = None,
+    backoff: Annotated[
+        Text,
+        declare(
+            FAILURES, "backoff", "KIND", "full-jitter, exponential or fixed. (full-jitter)", words=BACKOFFS
+        ),
+    ] = None,
+    backoff_base: Annotated[Text, declare(FAILURES, "backoff_base", "DUR", "The first wait. (500ms)")] = None,
+    backoff_max: Annotated[Text, declare(FAILURES, "backoff_max", "DUR", "The longest wait. (60s)")] = None,
+    max_failures: Annotated[
+        Text, declare(FAILURES, "max_failures", "N|N%", "Stop the run at that many dead jobs. (off)")
+    ] = None,
+    progress: Annotated[
+        Text,
+        declare(
+            SEEN, "progress", "KIND", "auto, live, plain, json or none. (auto)", words=allowed.PROGRESSES
+        ),
+    ] = None,
+    summary: Annotated[
+        Text, declare(SEEN, "summary", "KIND", "auto, text, json or none. (auto)", words=allowed.SUMMARIES)
+    ] = None,
+    quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
+    verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,
+    config: ConfigOption = None,
+    profile: ProfileOption = None,
+) -> int:
+    """Run every job of the inputs; results on stdout or in a file, dead letters in a file."""
+    # Here so that help, completion and the other commands do not pay for the engine.
+    from jqcli.run import execute  # noqa: PLC0415
+
+    return execute(_build(ctx, config, profile))
+
+
+def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Settings:
+    return build_settings(
+        _given(ctx) | {"inputs": ctx.params["inputs"] or ()},
+        load_config(config, profile),
+        environment=read_environment(os.environ),
+        installed=installed_handlers(),
+        commands=_commands(ctx),
+        stdin_tty=os.isatty(0),
+        stdout_tty=os.isatty(1),
+        cpus=usable_cpus(),
+    )
+
+
+def _given(ctx: typer.Context) -> dict[str, object]:
+    """Return the options of the command line, and not the defaults."""
+    sources = {name: ctx.get_parameter_source(name) for name in OPTION_NAMES}
+    return {
+        name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"
+    }
+
+
+def _commands(ctx: typer.Context) -> tuple[str, ...]:
+    root = ctx.find_root().command
+    return tuple(getattr(root, "commands", ()))

@@ -1,0 +1,210 @@
+"""What one run was asked to do: frozen, and validated once, from options, environment and file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from jqcli import value as v
+from jqcli.config.file import OPTION_NAMES
+from jqcli.config.given import Given, Layer, option_of, pick, variable_of
+from jqcli.config.handler import FORMS, HandlerSpec, find_handler
+from jqcli.config.path import check_apart, expand_inputs, find_dlq, find_output
+from jqcli.errors import UsageError, suggest
+from jqcli.policy import POLICY_PARSERS, Policy, check_backoff
+from jqcli.quantity import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jqcli.config.file import ConfigFile
+
+INPUT_FORMATS = ("auto", "envelope", "raw")
+ENGINES = ("process", "inline")
+DURABILITIES = ("full", "batch", "none")
+PROGRESSES = ("auto", "live", "plain", "json", "none")
+SUMMARIES = ("auto", "text", "json", "none")
+DEDUPES = ("run", "off")
+
+_MEBIBYTE = 2**20
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a run needs to know. Durations in seconds, sizes in bytes.
+
+    `inputs` are paths, `-` for stdin; `output` is None for stdout. `batch_size` None is auto, `queue_size`
+    None is the run's to decide, `max_failures` is (number, is_percent). Inline, `workers` is 1.
+    `policy` is what options, environment and file say; each `HandlerSpec.policy` includes it, in the right
+    order with what [handlers.NAME] says: `spec.policy.over(<@handler>).over(DEFAULTS)` is the whole truth.
+    """
+
+    inputs: tuple[str, ...]
+    handler: HandlerSpec
+    handlers: tuple[HandlerSpec, ...]
+    input_format: str
+    key: str | None
+    tenant: str | None
+    limit: int | None
+    output: str | None
+    dlq: str
+    engine: str
+    workers: int
+    batch_size: int | None
+    queue_size: int | None
+    queue_bytes: int
+    max_line: int
+    max_result: int
+    policy: Policy
+    max_failures: tuple[float, bool] | None
+    dedupe: bool
+    grace: float
+    durability: str
+    keep_order: bool
+    fresh: bool
+    progress: str
+    summary: str
+    quiet: bool
+    verbose: int
+
+
+def build_settings(
+    values: Mapping[str, object],
+    file: ConfigFile,
+    *,
+    stdin_tty: bool,
+    stdout_tty: bool,
+    cpus: int,
+    environment: Mapping[str, object] = _NOTHING,
+    installed: Iterable[HandlerSpec] = (),
+    commands: Iterable[str] = (),
+) -> Settings:
+    """Return the settings of a run; raises UsageError naming the place, the value and what is allowed.
+
+    `values` are the options by setting name, and `inputs`; `environment` the variables, also by setting name.
+    None is "not given". `installed` are handlers of installed packages, `commands` words to hint at.
+    """
+    given = merge(values, environment, file)
+    inputs = expand_inputs(_words(values.get("inputs")), stdin_tty=stdin_tty, commands=commands)
+    output = find_output(given, inputs, stdout_tty=stdout_tty)
+    dlq = find_dlq(given, inputs, output)
+    check_apart(inputs, output, dlq)
+    engine, workers = choose_engine(given, cpus)
+    handler, handlers = choose_handlers(given, file, installed)
+    if engine == "inline":
+        _check_no_timeout(handler, given)
+    return Settings(
+        inputs=inputs,
+        handler=handler,
+        handlers=handlers,
+        output=output,
+        dlq=dlq,
+        engine=engine,
+        workers=workers,
+        policy=_policy_of(given),
+        **_read_plain(given),
+    )
+
+
+def merge(
+    values: Mapping[str, object], environment: Mapping[str, object], file: ConfigFile
+) -> dict[str, Given]:
+    """Return what was given for each setting: option over environment over file."""
+    for name in (*values, *environment):
+        if name not in OPTION_NAMES and name != "inputs":
+            raise UsageError(f"{option_of(name)}: there is no such option{suggest(name, OPTION_NAMES)}")
+    variables = {n: Given(value, variable_of(n), Layer.ENVIRONMENT) for n, value in environment.items()}
+    options = {n: Given(value, option_of(n), Layer.OPTION) for n, value in values.items()}
+    said = {n: one for n, one in (variables | options).items() if one.value is not None}
+    return {**file.values, **said}
+
+
+def choose_engine(given: Mapping[str, Given], cpus: int) -> tuple[str, int]:
+    """Return engine and workers; `-j 0` is inline, and where the two disagree the higher layer wins."""
+    workers = pick(given, "workers", v.whole(0), None)
+    engine = pick(given, "engine", v.choice(*ENGINES), None)
+    if workers is not None and engine is not None and (workers == 0) != (engine == "inline"):
+        by_workers, by_engine = given["workers"], given["engine"]
+        if by_workers.layer == by_engine.layer:
+            allowed = "--workers 0" if engine == "inline" else "--workers 1 or more"
+            raise UsageError(
+                f"{by_workers.where} {workers} contradicts {by_engine.where} {engine}: {allowed}"
+            )
+        engine, workers = (engine, None) if by_engine.layer > by_workers.layer else (None, workers)
+    if engine == "inline" or workers == 0:
+        return "inline", 1
+    return "process", workers or cpus
+
+
+def choose_handlers(
+    given: Mapping[str, Given], file: ConfigFile, installed: Iterable[HandlerSpec]
+) -> tuple[HandlerSpec, tuple[HandlerSpec, ...]]:
+    """Return the default handler and the registered ones; a name of the file hides an installed one."""
+    registered = {spec.name or "": spec for spec in (*installed, *file.handlers)}
+    if "handler" not in given:
+        known = f" Registered: {', '.join(sorted(registered))}." if registered else ""
+        raise UsageError(
+            f"no handler: name the function that does the work with -H, as {FORMS} or a registered name "
+            f'(`jq-run jobs.jsonl -H tasks.py:charge`), or write handler = "..." in jqcli.toml.{known}'
+        )
+    handler = given["handler"].read(lambda value: find_handler(value, registered))
+    specs = tuple(_ask(spec, given) for spec in registered.values())
+    return _ask(handler, given), specs
+
+
+def _ask(spec: HandlerSpec, given: Mapping[str, Given]) -> HandlerSpec:
+    """Return the spec with all that is asked of it: option, environment, [handlers.NAME], top of the file."""
+    above = _policy_of({name: one for name, one in given.items() if one.layer > Layer.FILE})
+    policy = above.over(spec.policy).over(_policy_of(given))
+    try:
+        check_backoff(policy)
+    except ValueError as error:
+        places = [given[name].where for name in ("backoff_base", "backoff_max") if name in given]
+        raise UsageError(f"{', '.join(places) or f'[handlers.{spec.name}]'}: {error}") from None
+    return replace(spec, policy=policy)
+
+
+def _policy_of(given: Mapping[str, Given]) -> Policy:
+    said: dict[str, Any] = {name: pick(given, name, parse, None) for name, parse in POLICY_PARSERS.items()}
+    return Policy(**said)
+
+
+def _check_no_timeout(handler: HandlerSpec, given: Mapping[str, Given]) -> None:
+    if handler.policy.timeout is None:
+        return
+    where = given["timeout"].where if "timeout" in given else f"[handlers.{handler.name}] timeout"
+    raise UsageError(
+        f"{where}: the inline engine (-j 0) has no worker to kill, and so cannot keep a timeout of "
+        f"{format_duration(handler.policy.timeout)}; leave it out, or use -j 1"
+    )
+
+
+def _words(inputs: object) -> tuple[str, ...]:
+    return tuple(str(word) for word in inputs) if isinstance(inputs, (list, tuple)) else ()
+
+
+def _read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
+    """Return the settings that stand for themselves, with the defaults of DESIGN section 5."""
+    return {
+        "input_format": pick(given, "input_format", v.choice(*INPUT_FORMATS), "auto"),
+        "key": pick(given, "key", v.dotted_path, None),
+        "tenant": pick(given, "tenant", v.dotted_path, None),
+        "limit": pick(given, "limit", v.whole(1), None),
+        "batch_size": pick(given, "batch_size", v.whole_or_auto, None),
+        "queue_size": pick(given, "queue_size", v.whole(1), None),
+        "queue_bytes": pick(given, "queue_bytes", v.size, 256 * _MEBIBYTE),
+        "max_line": pick(given, "max_line", v.size, 16 * _MEBIBYTE),
+        "max_result": pick(given, "max_result", v.size, 16 * _MEBIBYTE),
+        "max_failures": pick(given, "max_failures", v.share_or_off, None),
+        "dedupe": pick(given, "dedupe", v.choice(*DEDUPES), "run") == "run",
+        "grace": pick(given, "grace", v.seconds, 30.0),
+        "durability": pick(given, "durability", v.choice(*DURABILITIES), "batch"),
+        "keep_order": pick(given, "keep_order", v.flag, default=False),
+        "fresh": pick(given, "fresh", v.flag, default=False),
+        "progress": pick(given, "progress", v.choice(*PROGRESSES), "auto"),
+        "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
+        "quiet": pick(given, "quiet", v.flag, default=False),
+        "verbose": pick(given, "verbose", v.whole(0), 0),
+    }

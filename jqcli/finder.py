@@ -1,0 +1,35 @@
+"""Finds the record of the first job of an identity, for its duplicates: held, in the results, or of an earlier run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jqcli.core.settled import claim_key
+from jqcli.edge.sink import search_records
+
+if TYPE_CHECKING:
+    from jqcli.core.settled import Settled
+    from jqcli.core.window import Window
+    from jqcli.edge.sink import Results
+    from jqcli.model import First, Job
+
+
+class Finder:
+    """Looks where a record can be, nearest first."""
+
+    def __init__(self, tag: str, results: Results, settled: Settled, window: Window | None) -> None:
+        self._tag = tag
+        self._results = results
+        self._settled = settled
+        self._window = window
+
+    def find(self, batch: int | None, job: Job) -> First | None:
+        """Return the completed or skipped first of a job's identity; `batch` is the one that took the identity."""
+        if batch is not None:
+            key_text = f"{self._tag}:{job.key_text}"
+            held = b"" if self._window is None else self._window.peek(batch)
+            found = search_records(held, key_text) or self._results.find(batch, key_text)
+            if found is not None:
+                return found
+        offset = self._settled.done_at(claim_key(job.key, job.payload_hash))
+        return None if offset is None else self._results.find_at(offset)

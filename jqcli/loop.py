@@ -1,0 +1,435 @@
+"""The loop of a run, and the order of all its side effects.
+
+One thread owns all state. It never waits without a deadline, except for writes and syncs of local files.
+"""
+
+from __future__ import annotations
+
+import random
+import selectors
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from jqcli.core import effect as do
+from jqcli.core import event as was
+from jqcli.core.dispatch import Dispatch, Moment
+from jqcli.core.record import LetterHead, duplicate_record, letter, oversized_letter
+from jqcli.core.settled import STATUSES, claim_key
+from jqcli.core.tally import Snapshot, Tally
+from jqcli.core.window import Window
+from jqcli.edge.source import Block, Oversized, Source
+
+if TYPE_CHECKING:
+    from jqcli.edge.interrupt import Interrupts
+    from jqcli.edge.outputs import Outputs
+    from jqcli.edge.screen import Screen
+    from jqcli.engine.base import Engine
+
+BLOCK_BYTES = 1 << 17  # of lines a batch; larger ones gain nothing and cost cache
+_SYNC_EVERY = 1.0
+_MIN_SEEN = 100  # settled lines before a share of failures means anything
+_IDLE = 5.0  # seconds; nothing waits longer than this without looking around
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a run may use: lines and bytes of the queue, jobs of the input, seconds of a drain; when it gives up."""
+
+    lines: int
+    bytes: int
+    limit: int | None
+    grace: float
+    max_failures: tuple[float, bool] | None
+    durability: str
+
+
+@dataclass(slots=True)
+class Stop:
+    """Why the run ends early: the exit code, what to say, and until when (monotonic) attempts may still end."""
+
+    code: int
+    message: str
+    deadline: float
+
+
+class Loop:
+    """Moves lines from the source through the engine into the outputs."""
+
+    def __init__(
+        self,
+        source: Source,
+        engine: Engine,
+        outputs: Outputs,
+        dispatch: Dispatch,
+        selector: selectors.BaseSelector,
+        interrupts: Interrupts,
+        screen: Screen,
+        head: LetterHead,
+        bounds: Bounds,
+        window: Window | None,
+        workers: int,
+    ) -> None:
+        self._source = source
+        self._engine = engine
+        self._outputs = outputs
+        self._dispatch = dispatch
+        self._selector = selector
+        self._interrupts = interrupts
+        self.screen = screen
+        self.head = head
+        self._bounds = bounds
+        self._window = window
+        self._workers = workers
+        self._started_at = time.monotonic()
+        self._letters: list[bytes] = []
+        self._screen_at = self._started_at
+        self._sync_at = self._started_at + _SYNC_EVERY
+        self._watched_input: int | None = None
+        self._watched_output = False
+        self._jobs_left = inf if bounds.limit is None else bounds.limit
+        self.tally = Tally()
+        self.stop: Stop | None = None
+        selector.register(interrupts.fd, selectors.EVENT_READ, lambda _: interrupts.drain())
+
+    def run(self) -> int:
+        """Run until every line is settled, or until the run is stopped; return the exit code."""
+        while not self._is_over():
+            self._turn()
+        is_forced = self.stop is not None and self._engine.is_busy
+        for event in self._engine.close(at_once=is_forced):
+            self._take(event)
+        self._flush_letters()
+        self._drain_output()
+        if self._bounds.durability != "none":
+            self._outputs.letters.sync()
+            self._outputs.results.sync()
+        if self.stop is not None:
+            return self.stop.code
+        return 1 if self.tally.dead else 0
+
+    def halt(self, code: int, message: str, grace: float | None = None) -> None:
+        """Begin to stop: nothing new starts, and what runs may end within `grace` seconds."""
+        if self.stop is None:
+            seconds = self._bounds.grace if grace is None else grace
+            self.stop = Stop(code, message, time.monotonic() + seconds)
+            self._engine.revoke()
+
+    def _is_over(self) -> bool:
+        self._heed_signals()
+        if self.stop is not None:
+            return not self._engine.is_busy or time.monotonic() >= self.stop.deadline
+        return self._source_is_done and self._dispatch.is_empty
+
+    @property
+    def _source_is_done(self) -> bool:
+        return self._source.ended or self._jobs_left <= 0
+
+    def _heed_signals(self) -> None:
+        received = self._interrupts.received
+        if received:
+            self.halt(128 + received[0], "")
+        if len(received) > 1 and self.stop is not None:
+            self.stop.deadline = 0.0
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if self.stop is None:
+            self._feed(now)
+        for key, mask in self._selector.select(self._wait_seconds(now)):
+            key.data(mask)
+        now = time.monotonic()
+        for event in self._engine.advance(now):
+            self._take(event)
+        self._flush_letters()
+        self._watch_output(is_left=self._outputs.results.flush())
+        self._sync(now)
+        if now >= self._screen_at:
+            self.show(now)
+
+    # Lines in
+
+    def _feed(self, now: float) -> None:
+        """Give the engine what it can use: jobs that are due first, then new lines."""
+        self._watch_input(None)
+        while self._engine.room(now) > 0 and not self._outputs.results.is_full:
+            effects = self._dispatch.next_jobs(self._moment(now), self._workers)
+            if effects:
+                self._apply(effects)
+                continue
+            if self._source_is_done:
+                return
+            most = self._lines_wanted()
+            if most <= 0:
+                return
+            part = self._source.cut(most, BLOCK_BYTES, now)
+            if part is None:
+                self._watch_input(self._source.wait_fd())
+                return
+            self._admit(part)
+
+    def _lines_wanted(self) -> int:
+        """Return how many lines the next batch may have; 0 while the queue is full."""
+        bounds, dispatch = self._bounds, self._dispatch
+        held = self._window.held if self._window is not None else 0
+        free = bounds.lines - dispatch.lines - held
+        if dispatch.bytes >= bounds.bytes:
+            return 0
+        share = max(1, bounds.lines // (2 * self._workers))
+        return int(min(free, dispatch.sizer.size, share, self._jobs_left))
+
+    def _admit(self, part: Block | Oversized) -> None:
+        if isinstance(part, Oversized):
+            self._bury_oversized(part)
+            return
+        self._jobs_left -= part.lines
+        name, stem = self._source.names[part.source], self._source.stems[part.source]
+        self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
+
+    def _bury_oversized(self, part: Oversized) -> None:
+        name, stem = self._source.names[part.source], self._source.stems[part.source]
+        self._jobs_left -= 1
+        self.tally.read += 1
+        if self._outputs.settled.claim(claim_key(part.digest, None), bytes(8)) is not None:
+            self._count_settled("dead")
+            return
+        made_id, message = f"{stem}:{part.line}", f"a line of {part.size} bytes; see --max-line"
+        self._letters.append(oversized_letter(self.head, name, made_id, part, message, time.time()))
+        self.tally.count_dead("line_too_long", "jqcli.line_too_long", message, made_id)
+        self._check_failures()
+
+    # What happened
+
+    def _take(self, event: was.Event) -> None:
+        match event:
+            case was.Finished():
+                self._take_finished(event)
+            case was.Ended(batch, seconds, jobs):
+                self._dispatch.sizer.note(jobs, seconds)
+                self._dispatch.take_end(batch)
+            case was.Answer():
+                if self.stop is None:
+                    self._apply(self._dispatch.take_answer(event, self._moment(time.monotonic())))
+            case was.Failed(batch, index, failure):
+                self._take_failed(batch, index, failure)
+            case was.Returned(batch, indexes):
+                self._dispatch.take_returned(batch, indexes)
+            case was.Unprepared(batch, message):
+                if self.stop is None:
+                    self._apply(self._dispatch.split(batch, message, self._moment(time.monotonic())))
+            case was.Lost(message):
+                self.halt(3, message)
+
+    def _take_finished(self, event: was.Finished) -> None:
+        """Write, then remember (law 5): first the records are in the file, then their jobs count as done."""
+        self._write(event)
+        if self._bounds.durability == "full":
+            self._outputs.results.sync()
+        self.tally.completed += event.completed
+        self.tally.skipped += event.skipped
+        self.tally.attempts += event.completed + event.skipped
+        for microseconds, count in event.durations:
+            self.tally.count_latency(microseconds, count)
+        self._apply(self._dispatch.take_finished(event.batch, event.indexes))
+
+    def _write(self, event: was.Finished) -> None:
+        if self._window is None:
+            self._outputs.results.append(event.batch, event.records)
+            return
+        lines = b"".join(event.records).splitlines(keepends=True)
+        for index, record in zip(event.indexes, lines, strict=True):
+            place = self._dispatch.place(event.batch, index)
+            self._window.put(place.batch, place.index, record)
+        self._release()
+
+    def _release(self) -> None:
+        assert self._window is not None  # noqa: S101 - asked by the callers
+        for batch, records in self._window.release():
+            self._outputs.results.append(batch, records)
+
+    def _take_failed(self, batch: int, index: int, failure: was.Failure) -> None:
+        now = self._moment(time.monotonic())
+        tally = self.tally
+        effects = self._dispatch.take_failure(batch, index, failure, now)
+        if failure.verdict in ("stop", "snooze"):
+            self._apply(effects)
+            return
+        tally.attempts += 1
+        tally.crashes += failure.verdict == "crash"
+        tally.timeouts += failure.verdict == "timeout"
+        tally.count_latency(int(failure.duration * 1e6))
+        tally.retries += not effects
+        self._apply(effects)
+
+    # What is to be done
+
+    def _apply(self, effects: list[do.Effect]) -> None:
+        doubles: dict[int, list[bytes]] = {}
+        for effect in effects:
+            match effect:
+                case do.Prepare(work):
+                    self._engine.prepare(work)
+                case do.Run(batch, lines, order, limits):
+                    self._engine.run(batch, lines, order, limits)
+                case do.RunJobs(batch, attempts, limits):
+                    self._engine.run_jobs(batch, attempts, limits)
+                case do.Drop(batch):
+                    self._engine.drop(batch)
+                case do.Opened(batch, lines):
+                    self.tally.read += lines
+                    if self._window is not None:
+                        self._window.open(batch, lines)
+                case do.Pass(place, status):
+                    self._pass(place, status)
+                case do.Bury():
+                    self._bury(effect)
+                case do.Double(place, job, first):
+                    record = duplicate_record(self.head.tag, job, first)
+                    if self._window is None:
+                        doubles.setdefault(place.batch, []).append(record)
+                    else:
+                        self._window.put(place.batch, place.index, record)
+                    self.tally.duplicate += 1
+        for batch, records in doubles.items():
+            self._outputs.results.append(batch, records)
+        if self._window is not None:
+            self._release()
+
+    def _pass(self, place: do.Place, status: str | None) -> None:
+        """Go past a line that needs no record: it is blank, or an earlier run settled it."""
+        if status is None:
+            self.tally.read -= 1
+            self._jobs_left += 1
+        else:
+            self._count_settled(status)
+        self._leave_gap(place)
+
+    def _count_settled(self, status: str) -> None:
+        name = "dead" if status == STATUSES[-1] else status
+        setattr(self.tally, name, getattr(self.tally, name) + 1)
+        self.tally.settled_before += 1
+        self.tally.dead_before += name == "dead"
+
+    def _bury(self, bury: do.Bury) -> None:
+        self._letters.append(letter(self.head, bury, time.time()))
+        named = bury.job.id if bury.job is not None else bury.line.made_id
+        self.tally.count_dead(bury.reason, str(bury.error["type"]), str(bury.error["message"]), named)
+        self._leave_gap(bury.place)
+        self._check_failures()
+
+    def _leave_gap(self, place: do.Place) -> None:
+        if self._window is not None:
+            self._window.put(place.batch, place.index, b"")
+
+    def _check_failures(self) -> None:
+        if self._bounds.max_failures is None:
+            return
+        most, is_share = self._bounds.max_failures
+        dead = self.tally.dead - self.tally.dead_before
+        settled = self.tally.settled - self.tally.settled_before
+        if is_share and settled >= _MIN_SEEN and dead * 100 >= most * settled:
+            self.halt(3, f"{dead} of {settled} jobs are dead, and --max-failures is {most:g}%")
+        elif not is_share and dead >= most:
+            self.halt(3, f"{dead} jobs are dead, and --max-failures is {most:g}")
+
+    def _flush_letters(self) -> None:
+        if self._letters:
+            text = b"".join(self._letters)
+            self._letters.clear()
+            self._outputs.letters.append(text)
+            if self._bounds.durability == "full":
+                self._outputs.letters.sync()
+
+    # Time
+
+    def _moment(self, now: float) -> Moment:
+        return Moment(now, time.time(), random.random())  # noqa: S311 - jitter
+
+    def _wait_seconds(self, now: float) -> float:
+        """Return how long nothing is due."""
+        moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now)]
+        if self.stop is not None:
+            moments.append(self.stop.deadline)
+        else:
+            moments += [self._dispatch.due_at, self._source.ready_at()]
+        if self._bounds.durability == "batch":
+            moments.append(self._sync_at)
+        return max(0.0, min(moment for moment in moments if moment is not None) - now)
+
+    def _sync(self, now: float) -> None:
+        if self._bounds.durability == "batch" and now >= self._sync_at:
+            self._outputs.letters.sync()
+            self._outputs.results.sync()
+            self._sync_at = time.monotonic() + _SYNC_EVERY
+
+    def show(self, now: float) -> None:
+        """Let the screen show this moment."""
+        self.tally.mark(now)
+        self.screen.update(self.snapshot(now))
+        self._screen_at = now + self.screen.interval
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Return all that can be shown."""
+        tally, total = self.tally, self._source.bytes_total
+        fraction = None if not total else min(1.0, self._source.bytes_read / total)
+        elapsed = now - self._started_at
+        p50, p95, p99 = tally.percentiles()
+        return Snapshot(
+            elapsed=elapsed,
+            read=tally.read,
+            completed=tally.completed,
+            duplicate=tally.duplicate,
+            skipped=tally.skipped,
+            dead=tally.dead,
+            unfinished=tally.unfinished,
+            settled_before=tally.settled_before,
+            attempts=tally.attempts,
+            retries=tally.retries,
+            crashes=tally.crashes,
+            timeouts=tally.timeouts,
+            waiting=self._dispatch.waiting,
+            in_flight=self._dispatch.in_flight,
+            rate=tally.rate(),
+            mean_rate=(tally.settled - tally.settled_before) / elapsed if elapsed > 0 else 0.0,
+            fraction=fraction,
+            eta=elapsed * (1 - fraction) / fraction if fraction else None,
+            p50=p50,
+            p95=p95,
+            p99=p99,
+            workers=self._engine.rows(now, self._dispatch.label),
+            errors=tally.top_errors(10),
+            state="running" if self.stop is None else "stopping",
+        )
+
+    # Waiting for others
+
+    def _watch_input(self, fd: int | None) -> None:
+        if fd == self._watched_input:
+            return
+        if self._watched_input is not None:
+            with suppress(KeyError):
+                self._selector.unregister(self._watched_input)
+        self._watched_input = fd
+        if fd is not None:
+            self._selector.register(fd, selectors.EVENT_READ, lambda _: None)
+
+    def _watch_output(self, *, is_left: bool) -> None:
+        """Wake up when a stream that is behind takes more."""
+        if is_left == self._watched_output:
+            return
+        self._watched_output = is_left
+        fd = self._outputs.results.wait_fd
+        if is_left:
+            self._selector.register(fd, selectors.EVENT_WRITE, lambda _: None)
+        else:
+            self._selector.unregister(fd)
+
+    def _drain_output(self) -> None:
+        """Write what is left, as long as the reader takes it; a second signal gives up."""
+        results = self._outputs.results
+        while results.flush():
+            if len(self._interrupts.received) > 1 or (self.stop is not None and time.monotonic() > self.stop.deadline):
+                return
+            self._selector.select(0.05)

@@ -6,7 +6,6 @@ handler answers other than by returning.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -96,5 +95,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     >>> suggest("payloda", ["payload", "id"])
     " (did you mean 'payload'?)"
     """
+    from difflib import get_close_matches  # noqa: PLC0415 - costs 6 ms, and is for mistakes only
+
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""

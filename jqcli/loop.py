@@ -11,31 +11,26 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
 from jqcli.core import event as was
 from jqcli.core.dispatch import Dispatch, Moment
-from jqcli.core.record import LetterHead, duplicate_record, letter, oversized_letter
-from jqcli.core.settled import STATUSES, claim_key
-from jqcli.core.tally import Snapshot, Tally
-from jqcli.core.window import Window
+from jqcli.core.tally import Snapshot
 from jqcli.edge.source import Block, Oversized, Source
 
 if TYPE_CHECKING:
     from jqcli.edge.interrupt import Interrupts
-    from jqcli.edge.outputs import Outputs
     from jqcli.edge.screen import Screen
     from jqcli.engine.base import Engine
+    from jqcli.recorder import Recorder
 
 BLOCK_BYTES = 1 << 17  # of lines a batch; larger ones gain nothing and cost cache
-_SYNC_EVERY = 1.0
 _MIN_SEEN = 100  # settled lines before a share of failures means anything
 _IDLE = 5.0  # seconds; nothing waits longer than this without looking around
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What a run may use: lines and bytes of the queue, jobs of the input, seconds of a drain; when it gives up."""
 
     lines: int
@@ -43,7 +38,6 @@ class Bounds:
     limit: int | None
     grace: float
     max_failures: tuple[float, bool] | None
-    durability: str
 
 
 @dataclass(slots=True)
@@ -55,44 +49,46 @@ class Stop:
     deadline: float
 
 
+class Parts(NamedTuple):
+    """What a loop joins; `stream_fd` takes more results when it is writable."""
+
+    source: Source
+    engine: Engine
+    recorder: Recorder
+    stream_fd: int
+    dispatch: Dispatch
+    selector: selectors.BaseSelector
+    interrupts: Interrupts
+    screen: Screen
+    bounds: Bounds
+    keeps_order: bool
+    workers: int
+
+
 class Loop:
     """Moves lines from the source through the engine into the outputs."""
 
-    def __init__(
-        self,
-        source: Source,
-        engine: Engine,
-        outputs: Outputs,
-        dispatch: Dispatch,
-        selector: selectors.BaseSelector,
-        interrupts: Interrupts,
-        screen: Screen,
-        head: LetterHead,
-        bounds: Bounds,
-        window: Window | None,
-        workers: int,
-    ) -> None:
-        self._source = source
-        self._engine = engine
-        self._outputs = outputs
-        self._dispatch = dispatch
-        self._selector = selector
-        self._interrupts = interrupts
-        self.screen = screen
-        self.head = head
-        self._bounds = bounds
-        self._window = window
-        self._workers = workers
+    def __init__(self, parts: Parts) -> None:
+        self._source = parts.source
+        self._engine = parts.engine
+        self._recorder = parts.recorder
+        self._stream_fd = parts.stream_fd
+        self._dispatch = parts.dispatch
+        self._selector = parts.selector
+        self._interrupts = parts.interrupts
+        self._bounds = parts.bounds
+        self._keeps_order = parts.keeps_order
+        self._workers = parts.workers
+        self.screen = parts.screen
+        self.tally = parts.recorder.tally
+        self.run_id = parts.recorder.head.run
         self._started_at = time.monotonic()
-        self._letters: list[bytes] = []
         self._screen_at = self._started_at
-        self._sync_at = self._started_at + _SYNC_EVERY
         self._watched_input: int | None = None
         self._watched_output = False
-        self._jobs_left = inf if bounds.limit is None else bounds.limit
-        self.tally = Tally()
+        self._jobs_left = inf if parts.bounds.limit is None else parts.bounds.limit
         self.stop: Stop | None = None
-        selector.register(interrupts.fd, selectors.EVENT_READ, lambda _: interrupts.drain())
+        self._selector.register(self._interrupts.fd, selectors.EVENT_READ, lambda _: self._interrupts.drain())
 
     def run(self) -> int:
         """Run until every line is settled, or until the run is stopped; return the exit code."""
@@ -101,11 +97,8 @@ class Loop:
         is_forced = self.stop is not None and self._engine.is_busy
         for event in self._engine.close(at_once=is_forced):
             self._take(event)
-        self._flush_letters()
+        self._recorder.end()
         self._drain_output()
-        if self._bounds.durability != "none":
-            self._outputs.letters.sync()
-            self._outputs.results.sync()
         if self.stop is not None:
             return self.stop.code
         return 1 if self.tally.dead else 0
@@ -143,9 +136,8 @@ class Loop:
         now = time.monotonic()
         for event in self._engine.advance(now):
             self._take(event)
-        self._flush_letters()
-        self._watch_output(is_left=self._outputs.results.flush())
-        self._sync(now)
+        self._watch_output(is_left=self._recorder.flush())
+        self._recorder.sync(now)
         if now >= self._screen_at:
             self.show(now)
 
@@ -154,7 +146,7 @@ class Loop:
     def _feed(self, now: float) -> None:
         """Give the engine what it can use: jobs that are due first, then new lines."""
         self._watch_input(None)
-        while self._engine.room(now) > 0 and not self._outputs.results.is_full:
+        while self._engine.room(now) > 0 and not self._recorder.is_full:
             effects = self._dispatch.next_jobs(self._moment(now), self._workers)
             if effects:
                 self._apply(effects)
@@ -173,32 +165,21 @@ class Loop:
     def _lines_wanted(self) -> int:
         """Return how many lines the next batch may have; 0 while the queue is full."""
         bounds, dispatch = self._bounds, self._dispatch
-        held = self._window.held if self._window is not None else 0
-        free = bounds.lines - dispatch.lines - held
+        free = bounds.lines - dispatch.lines - self._recorder.held
         if dispatch.bytes >= bounds.bytes:
             return 0
         share = max(1, bounds.lines // (2 * self._workers))
         return int(min(free, dispatch.sizer.size, share, self._jobs_left))
 
     def _admit(self, part: Block | Oversized) -> None:
+        name, stem = self._source.names[part.source], self._source.stems[part.source]
         if isinstance(part, Oversized):
-            self._bury_oversized(part)
+            self._jobs_left -= 1
+            self._recorder.bury_oversized(part, name, f"{stem}:{part.line}")
+            self._check_failures()
             return
         self._jobs_left -= part.lines
-        name, stem = self._source.names[part.source], self._source.stems[part.source]
         self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
-
-    def _bury_oversized(self, part: Oversized) -> None:
-        name, stem = self._source.names[part.source], self._source.stems[part.source]
-        self._jobs_left -= 1
-        self.tally.read += 1
-        if self._outputs.settled.claim(claim_key(part.digest, None), bytes(8)) is not None:
-            self._count_settled("dead")
-            return
-        made_id, message = f"{stem}:{part.line}", f"a line of {part.size} bytes; see --max-line"
-        self._letters.append(oversized_letter(self.head, name, made_id, part, message, time.time()))
-        self.tally.count_dead("line_too_long", "jqcli.line_too_long", message, made_id)
-        self._check_failures()
 
     # What happened
 
@@ -224,33 +205,14 @@ class Loop:
 
     def _take_finished(self, event: was.Finished) -> None:
         """Write, then remember (law 5): first the records are in the file, then their jobs count as done."""
-        self._write(event)
-        if self._bounds.durability == "full":
-            self._outputs.results.sync()
-        self.tally.completed += event.completed
-        self.tally.skipped += event.skipped
-        self.tally.attempts += event.completed + event.skipped
-        for microseconds, count in event.durations:
-            self.tally.count_latency(microseconds, count)
+        places = None
+        if self._keeps_order:
+            places = [self._dispatch.place(event.batch, index) for index in event.indexes]
+        self._recorder.finish(event, places)
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))
 
-    def _write(self, event: was.Finished) -> None:
-        if self._window is None:
-            self._outputs.results.append(event.batch, event.records)
-            return
-        lines = b"".join(event.records).splitlines(keepends=True)
-        for index, record in zip(event.indexes, lines, strict=True):
-            place = self._dispatch.place(event.batch, index)
-            self._window.put(place.batch, place.index, record)
-        self._release()
-
-    def _release(self) -> None:
-        assert self._window is not None  # noqa: S101 - asked by the callers
-        for batch, records in self._window.release():
-            self._outputs.results.append(batch, records)
-
     def _take_failed(self, batch: int, index: int, failure: was.Failure) -> None:
-        now = self._moment(time.monotonic())
+        now = self._moment(time.monotonic())._replace(chance=random.random())  # noqa: S311 - jitter
         tally = self.tally
         effects = self._dispatch.take_failure(batch, index, failure, now)
         if failure.verdict in ("stop", "snooze"):
@@ -266,7 +228,6 @@ class Loop:
     # What is to be done
 
     def _apply(self, effects: list[do.Effect]) -> None:
-        doubles: dict[int, list[bytes]] = {}
         for effect in effects:
             match effect:
                 case do.Prepare(work):
@@ -277,51 +238,11 @@ class Loop:
                     self._engine.run_jobs(batch, attempts, limits)
                 case do.Drop(batch):
                     self._engine.drop(batch)
-                case do.Opened(batch, lines):
-                    self.tally.read += lines
-                    if self._window is not None:
-                        self._window.open(batch, lines)
-                case do.Pass(place, status):
-                    self._pass(place, status)
-                case do.Bury():
-                    self._bury(effect)
-                case do.Double(place, job, first):
-                    record = duplicate_record(self.head.tag, job, first)
-                    if self._window is None:
-                        doubles.setdefault(place.batch, []).append(record)
-                    else:
-                        self._window.put(place.batch, place.index, record)
-                    self.tally.duplicate += 1
-        for batch, records in doubles.items():
-            self._outputs.results.append(batch, records)
-        if self._window is not None:
-            self._release()
-
-    def _pass(self, place: do.Place, status: str | None) -> None:
-        """Go past a line that needs no record: it is blank, or an earlier run settled it."""
-        if status is None:
-            self.tally.read -= 1
-            self._jobs_left += 1
-        else:
-            self._count_settled(status)
-        self._leave_gap(place)
-
-    def _count_settled(self, status: str) -> None:
-        name = "dead" if status == STATUSES[-1] else status
-        setattr(self.tally, name, getattr(self.tally, name) + 1)
-        self.tally.settled_before += 1
-        self.tally.dead_before += name == "dead"
-
-    def _bury(self, bury: do.Bury) -> None:
-        self._letters.append(letter(self.head, bury, time.time()))
-        named = bury.job.id if bury.job is not None else bury.line.made_id
-        self.tally.count_dead(bury.reason, str(bury.error["type"]), str(bury.error["message"]), named)
-        self._leave_gap(bury.place)
+                case _:
+                    self._recorder.settle(effect)
+        self._recorder.flush_doubles()
+        self._jobs_left += sum(isinstance(effect, do.Pass) and effect.status is None for effect in effects)
         self._check_failures()
-
-    def _leave_gap(self, place: do.Place) -> None:
-        if self._window is not None:
-            self._window.put(place.batch, place.index, b"")
 
     def _check_failures(self) -> None:
         if self._bounds.max_failures is None:
@@ -334,35 +255,19 @@ class Loop:
         elif not is_share and dead >= most:
             self.halt(3, f"{dead} jobs are dead, and --max-failures is {most:g}")
 
-    def _flush_letters(self) -> None:
-        if self._letters:
-            text = b"".join(self._letters)
-            self._letters.clear()
-            self._outputs.letters.append(text)
-            if self._bounds.durability == "full":
-                self._outputs.letters.sync()
-
     # Time
 
     def _moment(self, now: float) -> Moment:
-        return Moment(now, time.time(), random.random())  # noqa: S311 - jitter
+        return Moment(now, time.time())
 
     def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due."""
-        moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now)]
+        moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
         if self.stop is not None:
             moments.append(self.stop.deadline)
         else:
             moments += [self._dispatch.due_at, self._source.ready_at()]
-        if self._bounds.durability == "batch":
-            moments.append(self._sync_at)
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
-
-    def _sync(self, now: float) -> None:
-        if self._bounds.durability == "batch" and now >= self._sync_at:
-            self._outputs.letters.sync()
-            self._outputs.results.sync()
-            self._sync_at = time.monotonic() + _SYNC_EVERY
 
     def show(self, now: float) -> None:
         """Let the screen show this moment."""
@@ -420,7 +325,7 @@ class Loop:
         if is_left == self._watched_output:
             return
         self._watched_output = is_left
-        fd = self._outputs.results.wait_fd
+        fd = self._stream_fd
         if is_left:
             self._selector.register(fd, selectors.EVENT_WRITE, lambda _: None)
         else:
@@ -428,8 +333,7 @@ class Loop:
 
     def _drain_output(self) -> None:
         """Write what is left, as long as the reader takes it; a second signal gives up."""
-        results = self._outputs.results
-        while results.flush():
+        while self._recorder.flush():
             if len(self._interrupts.received) > 1 or (self.stop is not None and time.monotonic() > self.stop.deadline):
                 return
             self._selector.select(0.05)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One input line: its bytes without the newline, its source and its number (from 1)."""
 
     source: str
@@ -26,8 +24,7 @@ class Line:
         return f"{self.source}:{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Asks:
+class Asks(NamedTuple):
     """What an envelope asks for beyond being run; moments in Unix seconds, durations in seconds."""
 
     handler: str | None = None
@@ -43,8 +40,7 @@ class Asks:
 NO_ASKS = Asks()
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A line that parsed. `key` is its 16-byte identity, `key_text` the same as records show it (no tag)."""
 
     payload: Any
@@ -56,8 +52,7 @@ class Job:
     asks: Asks
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(NamedTuple):
     """A line that is no job: `reason` as in a letter, `key` the hash of its bytes."""
 
     reason: str
@@ -65,8 +60,7 @@ class Unusable:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """One attempt that did not end in a result.
 
     `verdict` is what the handler asked for: error, retry, snooze, reject, unserializable, crash or timeout.
@@ -83,32 +77,7 @@ class Failure:
     after: float | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Pending:
-    """A job that the parent keeps as an object: it waits for a moment, for a worker, or for the first of its identity.
-
-    `origin` and `index` are the batch it was read with and its place there; `due_at` the monotonic moment from
-    which it may start; `attempts` every charged start, `crashes` those that ended their worker.
-    """
-
-    line: Line
-    job: Job
-    source: int
-    origin: int
-    index: int
-    attempts: int = 0
-    crashes: int = 0
-    due_at: float = 0.0
-    history: list[dict[str, object]] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """Bytes of its line."""
-        return len(self.line.data)
-
-
-@dataclass(frozen=True, slots=True)
-class First:
+class First(NamedTuple):
     """The settled first job of an identity, as its duplicates need it. `error` only where it is dead."""
 
     id: str | int | None

@@ -6,8 +6,7 @@ Precedence, highest first: job line, option, environment, file, `@handler`, defa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from jqcli import value as v
 from jqcli.errors import suggest
@@ -24,8 +23,7 @@ ATTRIBUTE = "__jqcli_policy__"
 T = TypeVar("T", bound="Callable[..., object]")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What a job, the options or a handler asks for; None is "not said". Durations in seconds.
 
     `retry_on` and `reject_on` are bare or dotted names of types, matched against the whole MRO.
@@ -66,7 +64,7 @@ class Policy:
         return cls(**values)
 
 
-POLICY_NAMES = tuple(field.name for field in fields(Policy))
+POLICY_NAMES = Policy._fields
 
 POLICY_PARSERS: Mapping[str, Callable[[object], object]] = {
     "max_attempts": v.whole(1),

@@ -21,9 +21,7 @@ def group() -> None:
 
 @dlq.command("export", cls=PlainCommand)
 def export(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="DLQ...", help="Files of dead letters.", show_default=False)
-    ],
+    paths: Annotated[list[str], typer.Argument(metavar="DLQ...", help="Files of dead letters.", show_default=False)],
 ) -> int:
     """Print the job lines of dead letters as they were read; the last letter of each job counts."""
     unusable = 0

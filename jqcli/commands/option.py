@@ -20,7 +20,7 @@ def declare(
     short: str | None = None,
     words: tuple[str, ...] = (),
     count: bool = False,
-) -> Any:  # noqa: ANN401 - typer.Option says the same
+) -> Any:
     """Return the typer option of a setting; `words` are offered by shell completion.
 
     Defaults stand in `text` and not here, so that only what was given reaches the settings. Variables of

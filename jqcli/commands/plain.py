@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class _AsIs:
     """Stands in for typer's RuntimeParam."""
 
-    def coerce(self, value: object, *, param: Any, ctx: object) -> object:  # noqa: ANN401 - typer's Parameter
+    def coerce(self, value: object, *, param: Any, ctx: object) -> object:
         """Return the value, and for "none given" of a list the empty tuple."""
         del ctx
         return () if value is None and (param.multiple or param.nargs == -1) else value

@@ -22,9 +22,7 @@ Texts = list[str] | None
 Flag = bool | None
 Count = int | None
 
-INPUTS = typer.Argument(
-    metavar="INPUT", help="Files and globs; - is stdin. (what is piped in)", show_default=False
-)
+INPUTS = typer.Argument(metavar="INPUT", help="Files and globs; - is stdin. (what is piped in)", show_default=False)
 
 
 def run(
@@ -32,9 +30,7 @@ def run(
     inputs: Annotated[Texts, INPUTS] = None,
     handler: Annotated[
         Text,
-        declare(
-            WORK, "handler", "SPEC", "pkg.module:function, path/file.py:function, or a name.", short="-H"
-        ),
+        declare(WORK, "handler", "SPEC", "pkg.module:function, path/file.py:function, or a name.", short="-H"),
     ] = None,
     input_format: Annotated[
         Text,
@@ -64,9 +60,7 @@ def run(
     keep_order: Annotated[
         Flag, declare(FILES, "keep_order", "", "Results in the order of the input.", short="-k")
     ] = None,
-    fresh: Annotated[
-        Flag, declare(FILES, "fresh", "", "Rename what earlier runs left, and start over.")
-    ] = None,
+    fresh: Annotated[Flag, declare(FILES, "fresh", "", "Rename what earlier runs left, and start over.")] = None,
     durability: Annotated[
         Text,
         declare(FILES, "durability", "HOW", "Sync: full, batch or none. (batch)", words=allowed.DURABILITIES),
@@ -86,13 +80,9 @@ def run(
         Text, declare(POOL, "queue_size", "N", "Most lines read but not settled. (some batches)")
     ] = None,
     queue_bytes: Annotated[Text, declare(POOL, "queue_bytes", "SIZE", "The same in bytes. (256MiB)")] = None,
-    max_line: Annotated[
-        Text, declare(POOL, "max_line", "SIZE", "Longest line that is a job. (16MiB)")
-    ] = None,
+    max_line: Annotated[Text, declare(POOL, "max_line", "SIZE", "Longest line that is a job. (16MiB)")] = None,
     max_result: Annotated[Text, declare(POOL, "max_result", "SIZE", "Longest result. (16MiB)")] = None,
-    grace: Annotated[
-        Text, declare(POOL, "grace", "DUR", "Time to finish in after the first Ctrl-C. (30s)")
-    ] = None,
+    grace: Annotated[Text, declare(POOL, "grace", "DUR", "Time to finish in after the first Ctrl-C. (30s)")] = None,
     timeout: Annotated[
         Text, declare(FAILURES, "timeout", "DUR", "Kill an attempt that takes longer. (off)", short="-t")
     ] = None,
@@ -102,15 +92,11 @@ def run(
     max_crashes: Annotated[
         Text, declare(FAILURES, "max_crashes", "N", "Give up a job that killed N workers. (2)")
     ] = None,
-    retry_on: Annotated[
-        Texts, declare(FAILURES, "retry_on", "TYPE,…", "Retry only these. (any Exception)")
-    ] = None,
+    retry_on: Annotated[Texts, declare(FAILURES, "retry_on", "TYPE,…", "Retry only these. (any Exception)")] = None,
     reject_on: Annotated[Texts, declare(FAILURES, "reject_on", "TYPE,…", "Never retry these. (none)")] = None,
     backoff: Annotated[
         Text,
-        declare(
-            FAILURES, "backoff", "KIND", "full-jitter, exponential or fixed. (full-jitter)", words=BACKOFFS
-        ),
+        declare(FAILURES, "backoff", "KIND", "full-jitter, exponential or fixed. (full-jitter)", words=BACKOFFS),
     ] = None,
     backoff_base: Annotated[Text, declare(FAILURES, "backoff_base", "DUR", "The first wait. (500ms)")] = None,
     backoff_max: Annotated[Text, declare(FAILURES, "backoff_max", "DUR", "The longest wait. (60s)")] = None,
@@ -119,9 +105,7 @@ def run(
     ] = None,
     progress: Annotated[
         Text,
-        declare(
-            SEEN, "progress", "KIND", "auto, live, plain, json or none. (auto)", words=allowed.PROGRESSES
-        ),
+        declare(SEEN, "progress", "KIND", "auto, live, plain, json or none. (auto)", words=allowed.PROGRESSES),
     ] = None,
     summary: Annotated[
         Text, declare(SEEN, "summary", "KIND", "auto, text, json or none. (auto)", words=allowed.SUMMARIES)
@@ -154,9 +138,7 @@ def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Setti
 def _given(ctx: typer.Context) -> dict[str, object]:
     """Return the options of the command line, and not the defaults."""
     sources = {name: ctx.get_parameter_source(name) for name in OPTION_NAMES}
-    return {
-        name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"
-    }
+    return {name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 def _commands(ctx: typer.Context) -> tuple[str, ...]:

@@ -44,9 +44,7 @@ def load_config(path: str | None = None, profile: str | None = None, folder: str
     path = path or _find(folder)
     if path is None:
         if profile is not None:
-            raise UsageError(
-                f"--profile {profile}: no jqcli.toml here, and no [tool.jqcli] in pyproject.toml"
-            )
+            raise UsageError(f"--profile {profile}: no jqcli.toml here, and no [tool.jqcli] in pyproject.toml")
         return ConfigFile()
     top = _read_table(path)
     if top is None:

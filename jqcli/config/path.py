@@ -34,9 +34,7 @@ def expand_inputs(words: Sequence[str], *, stdin_tty: bool, commands: Iterable[s
     Raises UsageError for a file that is missing, a folder, a glob that matches nothing, or no input at all.
     """
     if not words and stdin_tty:
-        raise UsageError(
-            "no input: name a file, or pipe jobs into stdin, as in `jq-run jobs.jsonl -H tasks.py:charge`"
-        )
+        raise UsageError("no input: name a file, or pipe jobs into stdin, as in `jq-run jobs.jsonl -H tasks.py:charge`")
     inputs = tuple(path for word in words or (STDIN,) for path in _expand(word, commands))
     if inputs.count(STDIN) > 1:
         raise UsageError("`-` is given twice, and stdin can be read once")
@@ -53,7 +51,7 @@ def _expand(word: str, commands: Iterable[str]) -> Iterable[str]:
         return (word,)
     if not has_magic(word):
         raise missing_input(word, commands)
-    paths = sorted(glob(word, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    paths = sorted(glob(word, recursive=True))
     found = [path for path in paths if not Path(path).is_dir()]
     if not found:
         raise UsageError(f"{word}: no file matches")

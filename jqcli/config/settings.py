@@ -108,9 +108,7 @@ def build_settings(
     )
 
 
-def merge(
-    values: Mapping[str, object], environment: Mapping[str, object], file: ConfigFile
-) -> dict[str, Given]:
+def merge(values: Mapping[str, object], environment: Mapping[str, object], file: ConfigFile) -> dict[str, Given]:
     """Return what was given for each setting: option over environment over file."""
     for name in (*values, *environment):
         if name not in OPTION_NAMES and name != "inputs":
@@ -129,9 +127,7 @@ def choose_engine(given: Mapping[str, Given], cpus: int) -> tuple[str, int]:
         by_workers, by_engine = given["workers"], given["engine"]
         if by_workers.layer == by_engine.layer:
             allowed = "--workers 0" if engine == "inline" else "--workers 1 or more"
-            raise UsageError(
-                f"{by_workers.where} {workers} contradicts {by_engine.where} {engine}: {allowed}"
-            )
+            raise UsageError(f"{by_workers.where} {workers} contradicts {by_engine.where} {engine}: {allowed}")
         engine, workers = (engine, None) if by_engine.layer > by_workers.layer else (None, workers)
     if engine == "inline" or workers == 0:
         return "inline", 1

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jqcli.model import Line, Pending
+from jqcli.model import Job, Line
 
 if TYPE_CHECKING:
     from jqcli.core.event import Answer
 
 AIM_SECONDS = 0.01  # of work a batch: long against the 0.1 ms that a trip costs, short against a human's patience
 AUTO_MOST = 4096
-_FIRST = 16
+_FIRST = 1  # nothing is known of what a job costs: let it not wait behind another
 _GROWTH = 4
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A job that the parent keeps as an object: it waits for a moment, for a worker, or for the first of its identity.
+
+    `origin` and `index` are the batch it was read with and its place there; `due_at` the monotonic moment from
+    which it may start; `attempts` every charged start, `crashes` those that ended their worker.
+    """
+
+    line: Line
+    job: Job
+    source: int
+    origin: int
+    index: int
+    attempts: int = 0
+    crashes: int = 0
+    due_at: float = 0.0
+    history: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its line."""
+        return len(self.line.data)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,18 +1,19 @@
 """Which lines of a batch may run. Law 2: once per identity. Rulings are made in input order.
 
-A batch of new, plain jobs is ruled by three operations on whole sets; that is what keeps the parent's share of a
-small job at a quarter of a microsecond. Everything else is ruled line by line.
+A batch of new, plain jobs is ruled as a whole; that is what keeps the parent's share of a small job at a quarter of a
+microsecond. Everything else is ruled line by line.
 """
 
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
-from struct import Struct
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jqcli.core.prepare import ID_SIZE, KEY_SIZE
+from jqcli.core.codec import KEY_SIZE
+from jqcli.core.prepare import ID_SIZE
 from jqcli.core.settled import Settled, claim_key
+from jqcli.core.taken import Taken
 
 if TYPE_CHECKING:
     from jqcli.core.event import Answer
@@ -21,7 +22,7 @@ _NO_HASH = bytes(KEY_SIZE)
 _NO_ID = bytes(ID_SIZE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finding:
     """What a ruling says of a line that does not simply run.
 
@@ -34,50 +35,34 @@ class Finding:
     detail: Any = None
 
 
-@dataclass(slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """The indexes that may run (None: all) and what there is to say of lines."""
 
     order: array[int] | None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding]
 
 
 class Identities:
-    """The identities that this run has taken, each with the batch that took it."""
+    """Rules over the identities of this run and of those before it."""
 
     def __init__(self, settled: Settled, *, dedupe: bool) -> None:
         self.settled = settled
-        self.taken: dict[bytes, int] = {}
+        self.taken = Taken()
         self._owners: dict[bytes, bytes] = dict(settled.owners)
         self._dedupe = dedupe
-        self._unpack: dict[int, Struct] = {}
 
     def rule(self, batch: int, answer: Answer) -> Ruling:
         """Rule over a batch and take its identities."""
-        if not answer.notes and not answer.hashes and not self.settled.records:
-            if not self._dedupe:
-                return Ruling(None)
-            keys = self._split(answer.keys)
-            fresh = dict.fromkeys(keys, batch)
-            if len(fresh) == len(keys) and self.taken.keys().isdisjoint(fresh):
-                self.taken.update(fresh)
-                return Ruling(None)
+        is_plain = not answer.notes and not answer.hashes and not self.settled.records
+        if is_plain and (not self._dedupe or self.taken.add_all(answer.keys, batch)):
+            return Ruling(None, [])
         return self._rule_each(batch, answer)
-
-    def _split(self, keys: bytes) -> tuple[bytes, ...]:
-        count = len(keys) // KEY_SIZE
-        struct = self._unpack.get(count)
-        if struct is None:
-            if len(self._unpack) > 1000:
-                self._unpack.clear()
-            struct = self._unpack[count] = Struct(f"{KEY_SIZE}s" * count)
-        return struct.unpack(keys)
 
     def _rule_each(self, batch: int, answer: Answer) -> Ruling:
         notes = dict(answer.notes)
         order = array("I")
         findings: list[Finding] = []
-        for index, key in enumerate(self._split(answer.keys)):
+        for index, key in enumerate(self.taken.split(answer.keys)):
             note = notes.get(index)
             if note is not None and "blank" in note:
                 findings.append(Finding(index, "blank"))
@@ -105,7 +90,7 @@ class Identities:
             if status != "conflict" and payload_hash is not None:
                 self._owners.setdefault(key, payload_hash)
             if status == "dead" and is_usable and self._dedupe:
-                self.taken.setdefault(key, batch)
+                self.taken.add(key, batch)
             return "settled", status
         if not is_usable:
             return "unusable", note
@@ -115,5 +100,5 @@ class Identities:
             return "conflict", None
         if key in self.taken or self.settled.done_at(claim_key(key, payload_hash)) is not None:
             return "duplicate", None
-        self.taken[key] = batch
+        self.taken.add(key, batch)
         return None

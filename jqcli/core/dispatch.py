@@ -9,10 +9,9 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from jqcli.core.batch import Batch, Sizer
+from jqcli.core.batch import Batch, Pending, Sizer
 from jqcli.core.codec import Scheme, hash_bytes, read_line
 from jqcli.core.effect import (
     Attempt,
@@ -33,7 +32,7 @@ from jqcli.core.effect import (
 from jqcli.core.event import Answer
 from jqcli.core.record import error_of, history_entry
 from jqcli.core.retry import Again, decide
-from jqcli.model import First, Job, Pending
+from jqcli.model import First, Job
 from jqcli.policy import DEFAULTS, Policy
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ if TYPE_CHECKING:
 _JOBS_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """Now, twice: monotonic seconds, which moments of this run are in, and Unix seconds, which lines speak of."""
 
     monotonic: float
@@ -154,7 +152,7 @@ class Dispatch:
     def _prepare(self, batch: Batch) -> Prepare:
         self._batches[batch.number] = batch
         with_ids = bool(self._identities.settled.records)
-        return Prepare(Work(batch.number, batch.source, batch.first_line, batch.data, with_ids))
+        return Prepare(Work(batch.number, batch.source, batch.first_line, batch.lines, batch.data, with_ids))
 
     def take_answer(self, answer: Answer, now: Moment) -> list[Effect]:
         """Take what a worker says of a batch; rule over all whose turn it is."""
@@ -165,7 +163,7 @@ class Dispatch:
         return effects
 
     def split(self, number: int, message: str, now: Moment) -> list[Effect]:
-        """Preparing a batch ended its worker: halve it, and bury a single line that does so again and again."""
+        """Halve a batch whose preparing ended its worker; bury a single line that does so again and again."""
         batch = self._batches.pop(number)
         place = self._turn.index(batch)
         if batch.lines > 1:
@@ -189,25 +187,25 @@ class Dispatch:
         batch.keys = answer.keys
         ruling = self._identities.rule(batch.number, answer)
         effects: list[Effect] = [Opened(batch.number, batch.lines)]
-        limits = Limits(self._rules.of(None, None, None).timeout)
+        limits = Limits(self._rules.of(None, None, None).timeout, {})
         if not ruling.findings:
             return [*effects, Run(batch.number, batch.lines, ruling.order, limits)]
         held: set[int] = set()
         for finding in ruling.findings:
             if finding.kind == "asks":
-                held |= self._consider(batch, finding, limits, now)
+                held |= self._consider(finding, limits, now)
             else:
                 effects += self._apply(batch, finding)
-        order = ruling.order if ruling.order is not None else range(batch.lines)
+        order: Sequence[int] = ruling.order if ruling.order is not None else range(batch.lines)
         if held:
             order = [index for index in order if index not in held]
             effects += self._hold(batch, sorted(held), now)
-        if len(order):
+        if order:
             return [*effects, Run(batch.number, batch.lines, array("I", order), limits)]
         self._release(batch)
         return [*effects, Drop(batch.number)]
 
-    def _consider(self, batch: Batch, finding: Finding, limits: Limits, now: Moment) -> set[int]:
+    def _consider(self, finding: Finding, limits: Limits, now: Moment) -> set[int]:
         """Note what a line asks for; return its index where it may not start now."""
         asks = finding.detail
         if "timeout" in asks or "handler" in asks:
@@ -290,7 +288,7 @@ class Dispatch:
         for key in keys:
             if key not in self._followers:
                 continue
-            first = self._find(self._identities.taken.get(key), self._followers[key][0].job)
+            first = self._find(self._identities.taken.find(key), self._followers[key][0].job)
             effects += self._settle_followers(key, first or First(None, "completed"))
         return effects
 
@@ -380,7 +378,7 @@ class Dispatch:
         pending = self._pending.get(job.key)
         if pending is not None:
             return First(pending.job.id, "running")
-        number = self._identities.taken.get(job.key)
+        number = self._identities.taken.find(job.key)
         batch = None if number is None else self._batches.get(number)
         if batch is None or batch.told:
             found = self._find(number, job)
@@ -414,11 +412,11 @@ class Dispatch:
         self._numbers += 1
         batch = Batch(self._numbers, 0, "", "", 0, b"", len(jobs), jobs=jobs)
         self._batches[batch.number] = batch
-        limits = Limits()
+        limits = Limits(None, {})
         attempts = []
         for index, pending in enumerate(jobs):
             limits.by_index[index] = self._rules.of_job(pending.job.asks).timeout
             attempts.append(Attempt(pending.source, pending.line.number, pending.line.data, pending.attempts + 1))
             if not self._keeps_order and pending.job.key in self._identities.taken:
-                self._identities.taken[pending.job.key] = batch.number
+                self._identities.taken.add(pending.job.key, batch.number)
         return RunJobs(batch.number, attempts, limits)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from array import array
 
-    from jqcli.model import First, Job, Line, Pending
+    from jqcli.core.batch import Pending
+    from jqcli.model import First, Job, Line
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """Lines to prepare: `data` are whole lines, of the input number `source`, from line `first_line` on."""
 
     batch: int
     source: int
     first_line: int
+    lines: int
     data: bytes
     with_ids: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A job to run without a ruling: its source and line number, its bytes, and which attempt it is."""
 
     source: int
@@ -32,27 +32,24 @@ class Attempt:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How long an attempt may take: seconds, for all jobs of a batch, or by index where jobs differ."""
 
-    default: float | None = None
-    by_index: dict[int, float | None] = field(default_factory=dict)
+    default: float | None
+    by_index: dict[int, float | None]
 
     def of(self, index: int) -> float | None:
         """Return the limit of one job in seconds."""
         return self.by_index.get(index, self.default) if self.by_index else self.default
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+class Prepare(NamedTuple):
     """Let a worker prepare a batch."""
 
     work: Work
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Let the holder of a batch run these lines of it, or all."""
 
     batch: int
@@ -61,8 +58,7 @@ class Run:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class RunJobs:
+class RunJobs(NamedTuple):
     """Let a worker run jobs that were ruled before."""
 
     batch: int
@@ -70,14 +66,13 @@ class RunJobs:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(NamedTuple):
     """Let the holder of a batch forget it."""
 
     batch: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """Where a line stands in the order of the input: its batch and its index there."""
 
@@ -85,8 +80,7 @@ class Place:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bury:
+class Bury(NamedTuple):
     """Write a dead letter; `job` is None for a line that is no job."""
 
     place: Place
@@ -100,8 +94,7 @@ class Bury:
     first: First | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Double:
+class Double(NamedTuple):
     """Write a duplicate's record."""
 
     place: Place
@@ -109,23 +102,22 @@ class Double:
     first: First
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(NamedTuple):
     """A line needs no record of this run: it is blank (`status` is None), or was settled by an earlier one."""
 
     place: Place
     status: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A batch was ruled: its lines count as read, and have their place in the order from here on."""
 
     batch: int
     lines: int
 
 
-Effect = Prepare | Run | RunJobs | Drop | Bury | Double | Pass | Opened
+Settling = Bury | Double | Pass | Opened
+Effect = Prepare | Run | RunJobs | Drop | Settling
 
 
 def place_of(pending: Pending) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli.model import Failure
 
@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A batch was prepared. `keys` are 16 bytes a physical line, `hashes` and `own_ids` as `Prepared` has them."""
 
     batch: int
@@ -22,8 +21,7 @@ class Answer:
     notes: list[tuple[int, dict[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """Some records of a run are whole: `records` are their bytes, in the order of `indexes`."""
 
     batch: int
@@ -34,7 +32,7 @@ class Finished:
     indexes: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Failed:
     """One attempt failed; `index` is the job's place in its batch."""
 
@@ -43,8 +41,7 @@ class Failed:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """All of a run was dealt with, or came back; `seconds` it took for so many `jobs`, where it was all run."""
 
     batch: int
@@ -52,24 +49,21 @@ class Ended:
     jobs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(NamedTuple):
     """These jobs of a batch were not begun; nothing is charged to them."""
 
     batch: int
     indexes: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Unprepared:
+class Unprepared(NamedTuple):
     """Preparing this batch killed its worker, or overran its deadline."""
 
     batch: int
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """A replacement worker could not load the handlers, twice."""
 
     message: str

@@ -6,9 +6,8 @@ A completed or skipped record is built in the worker; see `engine/runner.py`.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
@@ -24,8 +23,7 @@ _ATTEMPTS = b',"attempts":'
 _NL = orjson.OPT_APPEND_NEWLINE
 
 
-@dataclass(frozen=True, slots=True)
-class LetterHead:
+class LetterHead(NamedTuple):
     """What all letters of a run have in common."""
 
     tag: str

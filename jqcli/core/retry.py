@@ -6,28 +6,26 @@ worth another, its wait how long the backoff may be. Nobody sleeps: the answer i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jqcli.model import Failure, Pending
+    from jqcli.core.batch import Pending
+    from jqcli.model import Failure
     from jqcli.policy import Policy
 
 _MAX_AFTER = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """Try again after so many seconds."""
 
     after: float
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
+class Dead(NamedTuple):
     """Never again in this run; `reason` as letters say it."""
 
     reason: str
@@ -44,15 +42,14 @@ class AttemptError(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True, slots=True)
-class _Strategies:
+class _Strategies(NamedTuple):
     stop: Any
     retry: Any
     wait: Any
     state: Any
 
 
-def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) -> Decision:
+def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) -> Decision:  # noqa: PLR0911 - a table
     """Decide about a job whose attempt was just charged; `chance` in [0, 1) is the jitter's die.
 
     `policy` is whole: defaults are in it. A job's errors and its crashes are limited each on their own.

@@ -69,3 +69,11 @@ class Window:
                 break
             del self._by_batch[self._queue.popleft().batch]
         return released
+
+    def release_all(self) -> list[tuple[int, list[bytes]]]:
+        """Return all records, in order, past the lines that have none: the run is over."""
+        released = [(slots.batch, [r for r in slots.records[slots.next :] if r]) for slots in self._queue]
+        self._queue.clear()
+        self._by_batch.clear()
+        self.held = 0
+        return released

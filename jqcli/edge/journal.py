@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from jqcli.core.codec import key_of_text
+from jqcli.core.codec import RECORD_START, key_of_text
 from jqcli.core.prepare import id_text
 from jqcli.core.settled import Settled, claim_key
 from jqcli.errors import FileError, ForeignFileError
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 _ID = rb'("(?:[^"\\\n]|\\[^\n])*"|-?[0-9]+)'
 _STATUSES = {b"completed": "completed", b"duplicate": "duplicate", b"skipped": "skipped"}
-_STARTS = re.compile(rb'\{"id":' + _ID + rb',"key":"[0-9a-f]{6}:')
-
-
-def is_record(line: bytes) -> bool:
-    """Tell whether a line begins as our records and letters do.
-
-    >>> is_record(b'{"id":"a","key":"5f01ab:9f","status":"completed"}'), is_record(b'{"id":"a","key":"k"}')
-    (True, False)
-    """
-    return _STARTS.match(line) is not None
 
 
 def read_results(fd: int, path: str, tag: str, settled: Settled, explain: Callable[[str], str]) -> None:
@@ -71,7 +61,7 @@ def _add_record(line: bytes, at: int, path: str, tag: str, settled: Settled, exp
     payload_hash = bytes.fromhex(record["payload_hash"]) if "payload_hash" in record else None
     if payload_hash is not None and record["status"] != "duplicate":
         settled.owners.setdefault(key, payload_hash)
-    match = _STARTS.match(line)
+    match = RECORD_START.match(line)
     own_id = match[1] if match else id_text(record["id"])
     settled.add(claim_key(key, payload_hash), own_id, record["status"], at)
 
@@ -84,7 +74,9 @@ def read_letters(fd: int, path: str, tag: str, output: str | None, settled: Sett
         for line in block.split(b"\n")[:-1]:
             letter = _parse(line)
             if letter is None or "reason" not in letter:
-                raise ForeignFileError(f"{path}: holds lines that are no dead letters (byte {at}); choose another --dlq")
+                raise ForeignFileError(
+                    f"{path}: holds lines that are no dead letters (byte {at}); choose another --dlq"
+                )
             found_tag, text = _split_key(letter, path)
             if found_tag == tag and letter.get("output") == output:
                 count += 1
@@ -95,7 +87,7 @@ def read_letters(fd: int, path: str, tag: str, output: str | None, settled: Sett
 
 def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settled: Settled) -> None:
     payload_hash = bytes.fromhex(letter["payload_hash"]) if "payload_hash" in letter else None
-    match = _STARTS.match(line)
+    match = RECORD_START.match(line)
     own_id = match[1] if match else id_text(letter["id"])
     is_conflict = letter["reason"] == "key_conflict"
     settled.add_letter(claim_key(key, payload_hash), own_id, "conflict" if is_conflict else "dead", at)

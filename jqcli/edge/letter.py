@@ -118,9 +118,7 @@ class LetterFiles:
                 elif not line.endswith(b"\n"):
                     self.torn.append(path)
                 elif line.strip():
-                    raise ForeignFileError(
-                        f"{path}:{number}: not a dead letter; is this file a DLQ of jq-run?"
-                    )
+                    raise ForeignFileError(f"{path}:{number}: not a dead letter; is this file a DLQ of jq-run?")
 
 
 def _read_lines(path: str, file: BinaryIO, end: int) -> Iterator[bytes]:

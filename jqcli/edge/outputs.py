@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.settled import Settled
 from jqcli.edge.journal import read_letters, read_results
@@ -21,8 +20,7 @@ _STDOUT = 1
 _HEAD = b'{"id":'
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where this run writes, and how its keys are tagged; `output` is None for stdout.
 
     `explain` says in words what a record with another tag was made by.
@@ -35,14 +33,13 @@ class Place:
     fresh: bool = False
 
 
-@dataclass(slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """The open files, and what earlier runs settled."""
 
     results: Results
     letters: Letters
     settled: Settled
-    renamed: list[str] = field(default_factory=list)
+    renamed: list[str]
 
 
 def is_journal(output: str | None) -> bool:

@@ -16,10 +16,11 @@ import orjson
 from jqcli.core.record import read_first
 from jqcli.edge.lock import is_still, lock_for_append, unlock
 from jqcli.errors import FileError, ReaderGoneError
-from jqcli.model import First
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from jqcli.model import First
 
 _PIPE_BUF = 4096  # POSIX's least; a pipe that polls writable takes this much without blocking
 _RECENT_BYTES = 64 << 20
@@ -179,7 +180,7 @@ class ResultsStream:
         return None if data is None else search_records(data, key_text)
 
     def find_at(self, offset: int) -> First | None:  # noqa: ARG002 - the protocol's
-        """A stream holds no earlier run's records."""
+        """Return None: a stream holds no earlier run's records."""
         return None
 
     def flush(self) -> bool:
@@ -202,7 +203,7 @@ class ResultsStream:
         return bool(self._outbox)
 
     def sync(self) -> None:
-        """A stream cannot be synced."""
+        """Do nothing: a stream cannot be synced."""
 
     def close(self) -> None:
         """Leave the descriptor to its owner."""

@@ -37,11 +37,19 @@ class Child:
         ours, theirs = socket.socketpair()
         memory_fd = create_file()
         try:
-            ours.setblocking(False)
+            ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
             self.memory = Memory.attach(memory_fd)
-            command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory_fd), str(os.getpid()), _PACKAGE_FOLDER]
+            command = [
+                sys.executable,
+                "-c",
+                _START,
+                str(theirs.fileno()),
+                str(memory_fd),
+                str(os.getpid()),
+                _PACKAGE_FOLDER,
+            ]
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
                 command,
                 stdin=subprocess.DEVNULL,

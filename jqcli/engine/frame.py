@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from struct import error as StructError  # noqa: F401, N812 - read beside the structs
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Kind(IntEnum):
     STOPPED = 26
 
 
-PREPARE = Struct("<QQIB")  # batch, first line, source, with ids
+PREPARE = Struct("<QQIIB")  # batch, first line, lines, source, with ids
 BATCH = Struct("<Q")
 PREPARED = Struct("<QIBB")  # batch, lines, has hashes, has ids
 TOLD = Struct("<QIQIIB")  # batch, positions dealt with, head of the ring, completed, skipped, is the last

@@ -6,11 +6,8 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli.errors import HandlerLoadError, suggest
 from jqcli.policy import Policy
@@ -24,8 +21,7 @@ _CTX_NAMES = ("ctx", "context")
 _COROUTINE_FLAGS = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a handler that takes `ctx` is told about its job.
 
     `attempt` counts from 1; `deadline_at` is the Unix second at which the attempt will be killed, None without a
@@ -48,15 +44,14 @@ class Context:
         return logging.LoggerAdapter(logging.getLogger("jqcli.handler"), {"job": self.id, "attempt": self.attempt})
 
 
-@dataclass(slots=True)
-class Handler:
+class Handler(NamedTuple):
     """A loaded handler: what to call, how, and what its author asked for."""
 
     name: str
     call: Callable[..., Any]
     wants_ctx: bool
     policy: Policy
-    exit: ExitStack = field(default_factory=ExitStack)
+    exit: ExitStack
 
 
 def load_handler(spec: str) -> Handler:
@@ -81,24 +76,26 @@ def _load_module(spec: str, module_name: str) -> ModuleType:
     is_file = module_name.endswith(".py") or os.sep in module_name
     try:
         if is_file:
-            return _load_file(spec, Path(module_name))
-        _put_on_path(str(Path.cwd()))
+            return _load_file(spec, module_name)
+        _put_on_path(os.getcwd())
         return importlib.import_module(module_name)
     except HandlerLoadError:
         raise
-    except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit included
+    except BaseException as error:
         raise HandlerLoadError(_describe(spec, f"importing {module_name}", error)) from error
 
 
-def _load_file(spec: str, path: Path) -> ModuleType:
-    if not path.is_file():
+def _load_file(spec: str, path: str) -> ModuleType:
+    if not os.path.isfile(path):
         raise HandlerLoadError(f"handler {spec!r}: there is no file {path}")
-    _put_on_path(str(path.resolve().parent))
-    found = importlib.util.spec_from_file_location(path.stem, path)
+    folder, base = os.path.split(os.path.abspath(path))
+    _put_on_path(folder)
+    name = base.removesuffix(".py")
+    found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise HandlerLoadError(f"handler {spec!r}: {path} is no Python file")
     module = importlib.util.module_from_spec(found)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     found.loader.exec_module(module)
     return module
 
@@ -116,7 +113,7 @@ def _make_handler(spec: str, target: Any) -> Handler:
             target = target()
             if hasattr(target, "__enter__"):
                 target = stack.enter_context(target)
-        except BaseException as error:  # noqa: BLE001 - as above
+        except BaseException as error:
             raise HandlerLoadError(_describe(spec, "making its one instance", error)) from error
     if not callable(target):
         raise HandlerLoadError(f"handler {spec!r}: {type(target).__name__} cannot be called")
@@ -131,7 +128,7 @@ def _code_of(target: Any) -> Any:
         return target.__code__
     if hasattr(target, "__func__"):
         return getattr(target.__func__, "__code__", None)
-    return getattr(getattr(type(target), "__call__", None), "__code__", None)
+    return getattr(vars(type(target)).get("__call__"), "__code__", None)
 
 
 def _wants_ctx(target: Any) -> bool:
@@ -149,6 +146,8 @@ def _wants_ctx(target: Any) -> bool:
 
 
 def _describe(spec: str, doing: str, error: BaseException) -> str:
+    import traceback  # noqa: PLC0415 - for failures only
+
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
     last = frames[-1] if frames else None
     where = f'\n  File "{last.filename}", line {last.lineno}, in {last.name}\n    {last.line}' if last else ""

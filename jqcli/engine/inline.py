@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.core.event import Ended, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
-from jqcli.engine.frame import HEADER, Kind, pack
+from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.ledger import Ledger
 from jqcli.engine.memory import REVOKED, Memory, create_file
-from jqcli.engine.runner import Runner, RunnerSetup
+from jqcli.engine.runner import Runner
 from jqcli.engine.worker import load_handlers
 
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable
 
+    from jqcli.core.effect import Attempt, Limits, Work
     from jqcli.core.event import Event
+    from jqcli.engine.setup import Setup, Specs
     from jqcli.policy import Policy
 
 _DEPTH = 2
@@ -38,7 +39,7 @@ class Inline:
     can_kill = False
     isolates = False
 
-    def __init__(self, setup: RunnerSetup, specs: dict[str | None, tuple[str, Policy]]) -> None:
+    def __init__(self, setup: Setup, specs: Specs) -> None:
         self._setup = setup
         self._specs = specs
         self._ledger = Ledger(Memory.attach(create_file()))
@@ -59,7 +60,7 @@ class Inline:
     def prepare(self, work: Work) -> None:
         """Take lines to prepare."""
         self._ledger.preparing[work.batch] = work
-        head = frame.PREPARE.pack(work.batch, work.first_line, work.source, work.with_ids)
+        head = frame.PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
         self._frames.append((Kind.PREPARE, head + work.data))
 
     def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:

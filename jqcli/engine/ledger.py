@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.core.effect import Limits, Work
 from jqcli.core.event import Answer, Ended, Event, Failed, Finished, Returned, Unprepared
 from jqcli.engine import frame
 from jqcli.engine.failure import unpack_failure
@@ -18,6 +18,8 @@ from jqcli.model import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jqcli.core.effect import Limits, Work
 
 _KEY = 16
 _OWN_ID = 8
@@ -35,7 +37,7 @@ class _Run:
     large: list[bytes] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Running:
     """The attempt that a worker is making: since when (monotonic seconds) and how long it may take."""
 
@@ -66,12 +68,13 @@ class Ledger:
         """Whether it has anything to run."""
         return bool(self.runs)
 
-    def has_rest(self, running: Running) -> bool:
-        """Tell whether anything waits behind the attempt that runs."""
+    @property
+    def has_rest(self) -> bool:
+        """Whether anything waits behind the attempt that runs."""
         position = self.memory.words[STARTED]
         return self.load > 1 or (bool(self.runs) and position < len(self.runs[0].order))
 
-    def take_rest(self, running: Running) -> tuple[list[Event], list[Work]]:
+    def take_rest(self) -> tuple[list[Event], list[Work]]:
         """Take back all that waits behind the attempt that runs; what is left of its run ends with it."""
         current = self.runs[0]
         position = self.memory.words[STARTED]
@@ -113,7 +116,7 @@ class Ledger:
             if kind is Kind.RECORD:
                 self._run_of(frame.BATCH.unpack_from(body)[0]).large.append(body[frame.BATCH.size :])
                 return []
-        except (ValueError, KeyError, IndexError, TypeError, frame.StructError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, struct.error) as error:
             raise FrameError(f"a broken frame of kind {kind.name}: {error}") from error
         raise FrameError(f"a frame of kind {kind.name}")
 
@@ -179,15 +182,16 @@ class Ledger:
     def _read_prepared(self, body: bytes) -> list[Event]:
         batch, lines, has_hashes, has_ids = frame.PREPARED.unpack_from(body)
         at = frame.PREPARED.size
-        parts = []
+        parts: list[bytes] = []
         for size in (_KEY * lines, _KEY * lines * has_hashes, _OWN_ID * lines * has_ids):
             parts.append(body[at : at + size])
             at += size
+        keys, hashes, own_ids = parts
         notes = orjson.loads(body[at:]) if at < len(body) else []
         if self.preparing.pop(batch, None) is None:
             return []  # it was taken back while it was prepared
         self.held[batch] = lines
-        return [Answer(batch, *parts, notes)]
+        return [Answer(batch, keys, hashes, own_ids, notes)]
 
     def _read_told(self, body: bytes, now: float) -> list[Event]:
         batch, position, head, completed, skipped, is_last = frame.TOLD.unpack_from(body)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
-from dataclasses import dataclass
+from typing import NamedTuple
 
 RING_SIZE = 1 << 20
 _WORDS = 8
@@ -22,8 +21,7 @@ HEAD, TAIL, STARTED, SINCE, BATCH, REVOKED = range(6)
 PREPARING = (1 << 32) - 1  # in STARTED: not an attempt, but the reading of a batch
 
 
-@dataclass(slots=True)
-class Memory:
+class Memory(NamedTuple):
     """The shared words and the ring.
 
     `words[STARTED]` is the position of the running job plus one, 0 when none runs; `words[SINCE]` the monotonic
@@ -75,10 +73,7 @@ class Memory:
         if until == tail:
             return []
         start, end = tail % RING_SIZE, until % RING_SIZE
-        if start < end:
-            pieces = [bytes(self.ring[start:end])]
-        else:
-            pieces = [bytes(self.ring[start:]), bytes(self.ring[:end])]
+        pieces = [bytes(self.ring[start:end])] if start < end else [bytes(self.ring[start:]), bytes(self.ring[:end])]
         self.words[TAIL] = until
         return pieces
 
@@ -94,6 +89,8 @@ def create_file() -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("jq-run", os.MFD_CLOEXEC)
     else:
+        import tempfile  # noqa: PLC0415 - not on Linux
+
         fd, path = tempfile.mkstemp(prefix="jq-run-")
         os.unlink(path)
     os.ftruncate(fd, _OFFSET + RING_SIZE)

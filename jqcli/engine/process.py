@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.core.event import Ended, Event, Lost, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
@@ -28,6 +27,8 @@ from jqcli.policy import Policy
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable
+
+    from jqcli.core.effect import Attempt, Limits, Work
 
 START_LIMIT = 60.0  # seconds that a worker may take to load its handlers
 PREPARE_LIMIT = 60.0  # seconds that reading one batch may take
@@ -60,8 +61,8 @@ class Pool:
     can_kill = True
     isolates = True
 
+    # One worker starts at once, so that this process can go on importing meanwhile; the others with the second batch.
     def __init__(self, workers: int, setup: bytes, max_result: int, selector: selectors.BaseSelector) -> None:
-        self._size = workers
         self._setup = setup
         self._frame_limit = 2 * max_result + (64 << 20)
         self._selector = selector
@@ -74,16 +75,15 @@ class Pool:
         self._restarts = [0] * workers
         self._watch_at = 0.0
         self._keeper = Keeper()
+        self._missing = list(range(workers - 1, -1, -1))
+        try:
+            self._spawn_one()
+        except FileError:
+            self._keeper.close()
+            raise
 
     def start(self) -> dict[str | None, Policy]:
-        """Start all workers and wait until one has loaded the handlers; raises HandlerLoadError."""
-        for number in range(self._size):
-            try:
-                self._spawn(number)
-            except OSError as error:
-                if not self._workers:
-                    raise FileError(f"cannot start a worker: {error.strerror}") from error
-                break
+        """Wait until a worker has loaded the handlers; raises HandlerLoadError."""
         deadline = time.monotonic() + START_LIMIT
         while self._policies is None:
             if self._start_error or time.monotonic() > deadline:
@@ -105,8 +105,9 @@ class Pool:
         if worker is None:
             self._orders.append(work)
             return
+        self._spawn_missing(worker)
         worker.ledger.preparing[work.batch] = work
-        head = frame.PREPARE.pack(work.batch, work.first_line, work.source, work.with_ids)
+        head = frame.PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
         self._send(worker, pack(Kind.PREPARE, head, work.data))
 
     def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
@@ -125,6 +126,7 @@ class Pool:
         if worker is None:
             self._events += [Returned(batch, range(len(attempts))), Ended(batch)]
             return
+        self._spawn_missing(worker)
         worker.ledger.add_run(batch, range(len(attempts)), limits, now)
         header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
         self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
@@ -195,6 +197,22 @@ class Pool:
         return events
 
     # Workers come and go
+
+    def _spawn_missing(self, picked: _Worker | None) -> None:
+        """Start the workers that were not needed so far, unless the one that is picked has nothing else to do."""
+        while self._missing and (picked is None or picked.ledger.load):
+            try:
+                self._spawn_one()
+            except FileError:  # no more processes or descriptors: fewer workers do as well
+                self._missing.clear()
+
+    def _spawn_one(self) -> None:
+        number = self._missing.pop()
+        try:
+            self._spawn(number)
+        except OSError as error:
+            self._missing.append(number)
+            raise FileError(f"cannot start a worker: {error.strerror}") from error
 
     def _spawn(self, number: int) -> None:
         child = Child(self._setup, self._frame_limit)
@@ -283,11 +301,12 @@ class Pool:
 
     def _replace(self, number: int) -> None:
         self._restarts[number] += 1
+        self._missing.append(number)
         try:
-            self._spawn(number)
-        except OSError as error:
+            self._spawn_one()
+        except FileError:
             if not self._workers:
-                raise FileError(f"cannot start a worker: {error.strerror}") from error
+                raise
 
     # Watching
 
@@ -298,7 +317,7 @@ class Pool:
                 self._bury(worker, now)
             elif worker.cause is None:
                 self._watch_limits(worker, now)
-        if any(w.is_ready and not w.ledger.is_running for w in self._workers):
+        if self._missing or any(w.is_ready and not w.ledger.is_running for w in self._workers):
             for worker in self._workers:
                 self._take_back(worker, now)
 
@@ -331,18 +350,19 @@ class Pool:
         running = worker.ledger.running()
         if worker.is_stopping or running is None or running.index is None or now - running.since < LONG_ATTEMPT:
             return
-        if not worker.ledger.has_rest(running):
+        if not worker.ledger.has_rest:
             return
         if worker.asked_back is None or worker.asked_back[0] != running.since:
+            self._spawn_missing(None)
             worker.ledger.memory.words[REVOKED] = 1
             worker.asked_back = (running.since, now)
         elif now - worker.asked_back[1] >= _CONFIRM:
             worker.is_stopping = True
-            events, works = worker.ledger.take_rest(running)
+            events, works = worker.ledger.take_rest()
             self._give_out(worker, events, works)
 
     def _reclaim(self, worker: _Worker) -> None:
-        """The worker has stopped behind a long attempt and forgotten the rest."""
+        """Take what a worker has forgotten that stopped behind a long attempt."""
         events, works = worker.ledger.give_back()
         if worker.is_stopping:
             self._events += events

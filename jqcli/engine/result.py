@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import orjson
@@ -44,13 +43,15 @@ def _dump_slowly(result: Any, why: str) -> bytes:
         data = text.encode()
         orjson.loads(data)  # what is written here must be readable to whoever goes on from the file
     except (TypeError, ValueError, RecursionError) as error:
-        raise UnserializableError(f"{error or why}") from None
+        raise UnserializableError(str(error) or why) from None
     finally:
         sys.setrecursionlimit(limit)
     return data
 
 
 def _has_non_finite(result: Any) -> bool:
+    from dataclasses import fields, is_dataclass  # noqa: PLC0415 - costs 6 ms, and few results hold a null
+
     todo = [result]
     while todo:
         item = todo.pop()

@@ -12,40 +12,26 @@ import os
 import signal
 import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.core.codec import Scheme
 from jqcli.engine.frame import Decoder, Kind, pack
 from jqcli.engine.handler import Handler, load_handler
 from jqcli.engine.memory import Memory
-from jqcli.engine.runner import Runner, RunnerSetup
+from jqcli.engine.runner import Runner
+from jqcli.engine.setup import unpack_setup
 from jqcli.errors import HandlerLoadError
-from jqcli.policy import Policy
+
+if TYPE_CHECKING:
+    from jqcli.engine.setup import Specs
 
 _RECEIVE_SIZE = 1 << 18
 _FRAME_LIMIT = 1 << 32
 _PR_SET_PDEATHSIG = 1
 
 
-def pack_setup(setup: RunnerSetup, specs: dict[str | None, tuple[str, Policy]]) -> bytes:
-    """Return what a worker must know, as JSON. A policy beside a spec lies over the handler's own."""
-    scheme = setup.scheme
-    return orjson.dumps(
-        {
-            "tag": setup.tag,
-            "scheme": [scheme.input_format, scheme.key_path, scheme.tenant_path, scheme.handlers],
-            "names": setup.names,
-            "stems": setup.stems,
-            "max_result": setup.max_result,
-            "handlers": [[name, spec, policy.to_dict()] for name, (spec, policy) in specs.items()],
-            "path": sys.path,
-        }
-    )
-
-
-def load_handlers(specs: dict[str | None, tuple[str, Policy]]) -> dict[str | None, Handler]:
+def load_handlers(specs: Specs) -> dict[str | None, Handler]:
     """Load every handler once; a spec that stands twice is one handler. Raises HandlerLoadError."""
     loaded: dict[str, Handler] = {}
     handlers: dict[str | None, Handler] = {}
@@ -75,7 +61,7 @@ def main() -> None:
                     runner.close()
                 return
             if runner is None:
-                runner = _set_up(orjson.loads(body), memory, channel)
+                runner = _set_up(body, memory, channel)
                 if runner is None:
                     return
             else:
@@ -97,19 +83,11 @@ def _settle_in(parent: int) -> None:
         file.write("500")
 
 
-def _set_up(said: dict[str, Any], memory: Memory, channel: socket.socket) -> Runner | None:
+def _set_up(data: bytes, memory: Memory, channel: socket.socket) -> Runner | None:
     """Load the handlers and say so; None where that failed, which is said as well."""
-    sys.path[:] = said["path"]
-    sys.argv[1:] = []
-    input_format, key_path, tenant_path, names = said["scheme"]
-    setup = RunnerSetup(
-        tag=said["tag"],
-        scheme=Scheme(input_format, key_path, tenant_path, tuple(names)),
-        names=tuple(said["names"]),
-        stems=tuple(said["stems"]),
-        max_result=said["max_result"],
-    )
-    specs = {name: (spec, Policy.from_dict(policy)) for name, spec, policy in said["handlers"]}
+    setup, specs, path = unpack_setup(data)
+    sys.path[:] = path
+    del sys.argv[1:]
     try:
         handlers = load_handlers(specs)
     except HandlerLoadError as error:

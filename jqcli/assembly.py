@@ -1,0 +1,106 @@
+"""Puts the loop of a run together from its settings, its engine and its files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jqcli.core.batch import AUTO_MOST, Sizer
+from jqcli.core.dedupe import Identities
+from jqcli.core.dispatch import Dispatch, Rules
+from jqcli.core.record import LetterHead
+from jqcli.core.window import Window
+from jqcli.edge.outputs import Outputs, Place, is_journal, open_outputs
+from jqcli.edge.screen import open_screen
+from jqcli.finder import Finder
+from jqcli.loop import Bounds, Loop, Parts
+from jqcli.recorder import Recorder
+from jqcli.tag import explain_tag, tag_of
+
+if TYPE_CHECKING:
+    import selectors
+
+    from jqcli.config import Settings
+    from jqcli.core.codec import Scheme
+    from jqcli.edge.interrupt import Interrupts
+    from jqcli.edge.source import Source
+    from jqcli.engine.base import Engine
+    from jqcli.policy import Policy
+
+_QUEUE_LINES = 10_000  # at least; waiting retries count too, and should not stop the rest
+_BATCHES_A_WORKER = 4
+
+
+def open_files(settings: Settings) -> Outputs:
+    """Open results and DLQ, and read what earlier runs settled."""
+    place = Place(
+        output=settings.output,
+        dlq=settings.dlq,
+        tag=tag_of(settings),
+        explain=lambda tag: explain_tag(settings, tag),
+        fresh=settings.fresh,
+    )
+    return open_outputs(place)
+
+
+def make_loop(
+    settings: Settings,
+    scheme: Scheme,
+    source: Source,
+    engine: Engine,
+    policies: dict[str | None, Policy],
+    outputs: Outputs,
+    selector: selectors.BaseSelector,
+    interrupts: Interrupts,
+) -> Loop:
+    """Return the loop, ready to run."""
+    window = Window() if settings.keep_order else None
+    dispatch = Dispatch(
+        Identities(outputs.settled, dedupe=settings.dedupe),
+        Rules(policies),
+        scheme,
+        Sizer(settings.batch_size),
+        Finder(tag_of(settings), outputs.results, outputs.settled, window).find,
+        keeps_order=settings.keep_order,
+    )
+    title = f"{settings.handler.spec} < {' '.join(source.names)}"
+    parts = Parts(
+        source=source,
+        engine=engine,
+        recorder=Recorder(outputs, _head_of(settings), window, settings.durability),
+        stream_fd=outputs.results.wait_fd,
+        dispatch=dispatch,
+        selector=selector,
+        interrupts=interrupts,
+        screen=open_screen("none" if settings.quiet else settings.progress, sys.stderr, title),
+        bounds=_bounds_of(settings),
+        keeps_order=settings.keep_order,
+        workers=settings.workers,
+    )
+    return Loop(parts)
+
+
+def _bounds_of(settings: Settings) -> Bounds:
+    batches = _BATCHES_A_WORKER * settings.workers * (settings.batch_size or AUTO_MOST)
+    return Bounds(
+        lines=settings.queue_size or max(_QUEUE_LINES, batches),
+        bytes=settings.queue_bytes,
+        limit=settings.limit,
+        grace=settings.grace,
+        max_failures=settings.max_failures,
+    )
+
+
+def _head_of(settings: Settings) -> LetterHead:
+    handlers: dict[str | None, str] = {None: settings.handler.spec}
+    handlers |= {handler.name: handler.spec for handler in settings.handlers}
+    return LetterHead(
+        tag=tag_of(settings),
+        handlers=handlers,
+        cwd=str(Path.cwd()),
+        output=str(Path(settings.output).absolute()) if settings.output and is_journal(settings.output) else None,
+        input_format=settings.input_format,
+        run=os.urandom(6).hex(),
+    )

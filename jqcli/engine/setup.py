@@ -1,0 +1,44 @@
+"""What an engine is told once, before any job."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import orjson
+
+from jqcli.core.codec import Scheme
+from jqcli.policy import Policy
+
+Specs = dict[str | None, tuple[str, Policy]]
+"""Handlers by registered name, None for the default one: the spec, and the policy that lies over the handler's own."""
+
+
+class Setup(NamedTuple):
+    """How lines become jobs and jobs become records."""
+
+    tag: str
+    scheme: Scheme
+    names: tuple[str, ...]
+    stems: tuple[str, ...]
+    max_result: int
+
+
+def pack_setup(setup: Setup, specs: Specs) -> bytes:
+    """Return what a worker must know, as JSON; the import path of this process is a part of it."""
+    return orjson.dumps(
+        {
+            "setup": [setup.tag, list(setup.scheme), setup.names, setup.stems, setup.max_result],
+            "handlers": [[name, spec, policy.to_dict()] for name, (spec, policy) in specs.items()],
+            "path": sys.path,
+        }
+    )
+
+
+def unpack_setup(data: bytes) -> tuple[Setup, Specs, list[str]]:
+    """Return what `pack_setup` packed: the setup, the specs and the import path."""
+    said: dict[str, Any] = orjson.loads(data)
+    tag, (input_format, key_path, tenant_path, handlers), names, stems, max_result = said["setup"]
+    scheme = Scheme(input_format, key_path, tenant_path, tuple(handlers))
+    specs = {name: (spec, Policy.from_dict(policy)) for name, spec, policy in said["handlers"]}
+    return Setup(tag, scheme, tuple(names), tuple(stems), max_result), specs, said["path"]

@@ -1,0 +1,164 @@
+"""Writes, then remembers (law 5): the one place where a record goes to its file and a line gets its outcome.
+
+Letters are gathered for one turn of the loop, so that their file is locked once; nothing depends on them before.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from jqcli.core import effect as do
+from jqcli.core.record import duplicate_record, letter, oversized_letter
+from jqcli.core.settled import STATUSES, claim_key
+from jqcli.core.tally import Tally
+
+if TYPE_CHECKING:
+    from jqcli.core.event import Finished
+    from jqcli.core.record import LetterHead, OversizedLine
+    from jqcli.core.window import Window
+    from jqcli.edge.outputs import Outputs
+
+_SYNC_EVERY = 1.0
+_NO_ID = bytes(8)
+
+
+class Recorder:
+    """The outputs of a run and the count of what is in them. `window` only with `--keep-order`."""
+
+    def __init__(self, outputs: Outputs, head: LetterHead, window: Window | None, durability: str) -> None:
+        self._results = outputs.results
+        self._dlq = outputs.letters
+        self._settled = outputs.settled
+        self._window = window
+        self._durability = durability
+        self._letters: list[bytes] = []
+        self._doubles: dict[int, list[bytes]] = {}
+        self._synced_at = time.monotonic()
+        self.head = head
+        self.tally = Tally()
+
+    @property
+    def held(self) -> int:
+        """Records that wait for their turn."""
+        return 0 if self._window is None else self._window.held
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the reader of the results is so far behind that nothing new should start."""
+        return self._results.is_full
+
+    @property
+    def sync_at(self) -> float | None:
+        """The monotonic moment of the next sync, None where there is none."""
+        return self._synced_at + _SYNC_EVERY if self._durability == "batch" else None
+
+    def finish(self, event: Finished, places: list[do.Place] | None) -> None:
+        """Write the records of finished jobs, then count them; `places` of each with a window."""
+        if places is None or self._window is None:
+            self._results.append(event.batch, event.records)
+        else:
+            for place, record in zip(places, b"".join(event.records).split(b"\n")[:-1], strict=True):
+                self._window.put(place.batch, place.index, record + b"\n")
+            self._release()
+        if self._durability == "full":
+            self._results.sync()
+        tally = self.tally
+        tally.completed += event.completed
+        tally.skipped += event.skipped
+        tally.attempts += event.completed + event.skipped
+        for microseconds, count in event.durations:
+            tally.count_latency(microseconds, count)
+
+    def settle(self, effect: do.Settling) -> None:
+        """Write what the parent itself has to write of a line, and count it."""
+        match effect:
+            case do.Opened(batch, lines):
+                self.tally.read += lines
+                if self._window is not None:
+                    self._window.open(batch, lines)
+            case do.Pass(place, status):
+                if status is None:
+                    self.tally.read -= 1
+                else:
+                    self._count_settled(status)
+                self._leave_gap(place)
+            case do.Bury():
+                self._bury(effect)
+            case do.Double(place, job, first):
+                self._put_double(place, duplicate_record(self.head.tag, job, first))
+
+    def bury_oversized(self, part: OversizedLine, source: str, made_id: str) -> None:
+        """Write the letter of a line that was too long to be read, unless an earlier run has."""
+        self.tally.read += 1
+        if self._settled.claim(claim_key(part.digest, None), _NO_ID) is not None:
+            self._count_settled("dead")
+            return
+        message = f"a line of {part.size} bytes; see --max-line"
+        self._letters.append(oversized_letter(self.head, source, made_id, part, message, time.time()))
+        self.tally.count_dead("line_too_long", "jqcli.line_too_long", message, made_id)
+
+    def flush_doubles(self) -> None:
+        """Write the duplicates' records that were gathered."""
+        for batch, records in self._doubles.items():
+            self._results.append(batch, records)
+        self._doubles.clear()
+        if self._window is not None:
+            self._release()
+
+    def flush(self) -> bool:
+        """Write what was gathered; tell whether a stream is behind, so that something is left."""
+        if self._letters:
+            text = b"".join(self._letters)
+            self._letters.clear()
+            self._dlq.append(text)
+            if self._durability == "full":
+                self._dlq.sync()
+        return self._results.flush()
+
+    def sync(self, now: float) -> None:
+        """Sync if it is time to."""
+        if self.sync_at is not None and now >= self.sync_at:
+            self._sync()
+
+    def end(self) -> None:
+        """Write all that is held, with gaps where lines are unfinished, and sync for the last time."""
+        if self._window is not None:
+            for batch, records in self._window.release_all():
+                self._results.append(batch, records)
+        self.flush()
+        if self._durability != "none":
+            self._sync()
+
+    def _sync(self) -> None:
+        self._dlq.sync()
+        self._results.sync()
+        self._synced_at = time.monotonic()
+
+    def _release(self) -> None:
+        assert self._window is not None  # noqa: S101 - the callers look
+        for batch, records in self._window.release():
+            self._results.append(batch, records)
+
+    def _put_double(self, place: do.Place, record: bytes) -> None:
+        self.tally.duplicate += 1
+        if self._window is None:
+            self._doubles.setdefault(place.batch, []).append(record)
+        else:
+            self._window.put(place.batch, place.index, record)
+
+    def _bury(self, bury: do.Bury) -> None:
+        self._letters.append(letter(self.head, bury, time.time()))
+        named = bury.job.id if bury.job is not None else bury.line.made_id
+        self.tally.count_dead(bury.reason, str(bury.error["type"]), str(bury.error["message"]), named)
+        self._leave_gap(bury.place)
+
+    def _leave_gap(self, place: do.Place) -> None:
+        if self._window is not None:
+            self._window.put(place.batch, place.index, b"")
+
+    def _count_settled(self, status: str) -> None:
+        name = "dead" if status == STATUSES[-1] else status
+        setattr(self.tally, name, getattr(self.tally, name) + 1)
+        self.tally.settled_before += 1
+        self.tally.dead_before += name == "dead"

@@ -1,0 +1,76 @@
+"""What a run says to people, on stderr: what it goes on from, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jqcli.edge.digest import summary_object, summary_text
+from jqcli.edge.outputs import is_journal
+from jqcli.edge.text import safe
+
+if TYPE_CHECKING:
+    from jqcli.config import Settings
+    from jqcli.core.tally import Snapshot
+    from jqcli.edge.outputs import Outputs
+
+_READER_GONE = 141
+
+
+def say(text: str) -> None:
+    """Say one line on stderr."""
+    _write(f"jq-run: {safe(text, 2000)}\n")
+
+
+def say_beginning(settings: Settings, outputs: Outputs) -> None:
+    """Say what was set aside and what is settled already, to whoever watches."""
+    if settings.quiet or not (os.isatty(2) or settings.verbose):
+        return
+    for name in outputs.renamed:
+        say(f"set aside: {name}")
+    if outputs.settled.count:
+        say(f"going on from {outputs.settled.count:,} records in {settings.output} and {settings.dlq}")
+
+
+def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_letters: bool) -> None:
+    """Say what came of the run: always at a terminal, else only where something failed."""
+    results = settings.output if settings.output and is_journal(settings.output) else None
+    dlq = settings.dlq if has_letters else None
+    if settings.summary == "json":
+        found = summary_object(snapshot, run=run, exit_code=code, results=results, dlq=dlq)
+        _write(orjson.dumps(found, None, orjson.OPT_APPEND_NEWLINE).decode())
+    elif _is_digest_wanted(settings, code):
+        retry = retry_command(settings) if dlq is not None and snapshot.dead else None
+        _write(summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry))
+
+
+def retry_command(settings: Settings) -> str:
+    """Return a command line that gives the dead letters a new life, beside what is there."""
+    stem = settings.dlq.removesuffix(".jsonl").removesuffix(".dlq")
+    words = ["jq-run", "-", "-H", settings.handler.name or settings.handler.spec]
+    if settings.key is not None:
+        words += ["--key", settings.key]
+    if settings.input_format != "auto":
+        words += ["--input-format", settings.input_format]
+    words += ["-o", f"{stem}.retry.results.jsonl", "-d", f"{stem}.retry.dlq.jsonl"]
+    return f"jq-run dlq export {shlex.quote(settings.dlq)} | {shlex.join(words)}"
+
+
+def _is_digest_wanted(settings: Settings, code: int) -> bool:
+    if settings.summary == "text":
+        return True
+    if settings.summary == "none" or settings.quiet or code == _READER_GONE:
+        return False
+    return code != 0 or os.isatty(2)
+
+
+def _write(text: str) -> None:
+    if sys.stderr is not None:  # None where fd 2 is closed
+        with suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()

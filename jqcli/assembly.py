@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jqcli.core.batch import AUTO_MOST, Sizer
 from jqcli.core.dedupe import Identities
-from jqcli.core.dispatch import Dispatch, Rules
+from jqcli.core.dispatch import Dispatch
 from jqcli.core.record import LetterHead
+from jqcli.core.rules import Rules
 from jqcli.core.window import Window
-from jqcli.edge.outputs import Outputs, Place, is_journal, open_outputs
+from jqcli.edge.outputs import Outputs, Place, journal_path, open_outputs
 from jqcli.edge.screen import open_screen
+from jqcli.errors import printable
 from jqcli.finder import Finder
 from jqcli.loop import Bounds, Loop, Parts
 from jqcli.recorder import Recorder
@@ -94,13 +95,13 @@ def _bounds_of(settings: Settings) -> Bounds:
 
 
 def _head_of(settings: Settings) -> LetterHead:
-    handlers: dict[str | None, str] = {None: settings.handler.spec}
-    handlers |= {handler.name: handler.spec for handler in settings.handlers}
+    handlers: dict[str | None, str] = {None: printable(settings.handler.spec)}
+    handlers |= {handler.name: printable(handler.spec) for handler in settings.handlers}
     return LetterHead(
         tag=tag_of(settings),
         handlers=handlers,
-        cwd=str(Path.cwd()),
-        output=str(Path(settings.output).absolute()) if settings.output and is_journal(settings.output) else None,
+        cwd=printable(os.getcwd()),
+        output=journal_path(settings.output),
         input_format=settings.input_format,
         run=os.urandom(6).hex(),
     )

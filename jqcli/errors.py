@@ -74,7 +74,10 @@ class Retry(Exception):  # noqa: N818 - a word of the handler's, not an error
 
 
 class Snooze(Exception):  # noqa: N818
-    """Raised by a handler: not now; run this job again after a while, without counting an attempt."""
+    """Raised by a handler: not now; run this job again after a while, without counting an attempt.
+
+    `after` is seconds, or a duration such as ``"1m"``.
+    """
 
     def __init__(self, after: float | str, message: str = "") -> None:
         super().__init__(message)
@@ -87,6 +90,15 @@ class Reject(Exception):  # noqa: N818
 
 class Skip(Exception):  # noqa: N818
     """Raised by a handler: there is nothing to do for this job; its outcome is `skipped`."""
+
+
+def printable(text: str) -> str:
+    r"""Return text that can be written as UTF-8, such as a file's name that is none.
+
+    >>> printable("a\udcff.jsonl")
+    'a\\udcff.jsonl'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

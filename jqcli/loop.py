@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
 from jqcli.core import event as was
-from jqcli.core.dispatch import Dispatch, Moment
+from jqcli.core.rules import Moment
 from jqcli.core.tally import Snapshot
 from jqcli.edge.source import Block, Oversized, Source
 
 if TYPE_CHECKING:
+    from jqcli.core.dispatch import Dispatch
     from jqcli.edge.interrupt import Interrupts
     from jqcli.edge.screen import Screen
     from jqcli.engine.base import Engine

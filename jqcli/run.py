@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import os
 import selectors
+import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from jqcli.core.codec import Scheme, is_record
 from jqcli.edge.interrupt import Interrupts
+from jqcli.edge.printed import Printed
+from jqcli.edge.screen import is_live
 from jqcli.edge.source import Source
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, Specs, pack_setup
@@ -35,7 +38,10 @@ def execute(settings: Settings) -> int:
         stack.callback(source.close)
         selector = stack.enter_context(selectors.DefaultSelector())
         scheme = _scheme_of(settings)
-        engine = _make_engine(settings, scheme, source, selector)
+        printed = None
+        if is_live("none" if settings.quiet else settings.progress, sys.stderr) and settings.engine == "process":
+            printed = Printed()
+        engine = _make_engine(settings, scheme, source, selector, 2 if printed is None else printed.write_fd)
         stack.callback(lambda: engine.close(at_once=True))
         # Imported while the workers start, which takes longer: 50 ms of a short run.
         from jqcli.assembly import make_loop, open_files  # noqa: PLC0415
@@ -47,6 +53,9 @@ def execute(settings: Settings) -> int:
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
+        if printed is not None:
+            selector.register(printed.fd, selectors.EVENT_READ, lambda _: _pass_on(printed.read(), loop))
+            stack.callback(printed.close)
         return _run(settings, loop, outputs)
 
 
@@ -76,6 +85,11 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     return code
 
 
+def _pass_on(lines: list[str], loop: Loop) -> None:
+    for line in lines:
+        loop.screen.say(line)
+
+
 def _notify(engine: Engine, count: int) -> None:
     """Inside a signal handler: want unbegun work back, and leave a handler that runs in this process."""
     engine.revoke()
@@ -83,7 +97,9 @@ def _notify(engine: Engine, count: int) -> None:
         raise StopNow
 
 
-def _make_engine(settings: Settings, scheme: Scheme, source: Source, selector: selectors.BaseSelector) -> Engine:
+def _make_engine(
+    settings: Settings, scheme: Scheme, source: Source, selector: selectors.BaseSelector, stderr_fd: int
+) -> Engine:
     setup = Setup(tag_of(settings), scheme, source.names, source.stems, settings.max_result)
     specs: Specs = {None: (settings.handler.spec, settings.handler.policy)}
     specs |= {handler.name: (handler.spec, handler.policy) for handler in settings.handlers}
@@ -92,7 +108,7 @@ def _make_engine(settings: Settings, scheme: Scheme, source: Source, selector: s
         from jqcli.engine.inline import Inline  # noqa: PLC0415
 
         return Inline(setup, specs)
-    return Pool(settings.workers, pack_setup(setup, specs), settings.max_result, selector)
+    return Pool(settings.workers, pack_setup(setup, specs), settings.max_result, selector, stderr_fd)
 
 
 def _scheme_of(settings: Settings) -> Scheme:

@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from jqcli.core.codec import make_tag
+from jqcli.errors import printable
 
 if TYPE_CHECKING:
     from jqcli.config import Settings
@@ -16,7 +17,7 @@ _FORMATS = ("auto", "envelope", "raw")
 
 def tag_of(settings: Settings) -> str:
     """Return the tag that this run's keys carry."""
-    return make_tag(_name_of(settings.handler.spec), settings.key, settings.input_format)
+    return make_tag(printable(_name_of(settings.handler.spec)), settings.key, settings.input_format)
 
 
 def explain_tag(settings: Settings, tag: str) -> str:

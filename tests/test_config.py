@@ -285,9 +285,7 @@ def test_handlers_are_named_by_module_by_file_or_by_registered_name():
 
 def test_a_name_in_the_file_hides_an_installed_one():
     installed = (HandlerSpec("charge", "lib:charge"), HandlerSpec("mail", "lib:mail"))
-    settings = build(
-        {"handler": "charge"}, toml='[handlers]\ncharge = "tasks.py:charge"\n', installed=installed
-    )
+    settings = build({"handler": "charge"}, toml='[handlers]\ncharge = "tasks.py:charge"\n', installed=installed)
     assert settings.handler.spec == "tasks.py:charge"
     assert [spec.name for spec in settings.handlers] == ["charge", "mail"]
 

@@ -26,9 +26,7 @@ def policy_of(target):
 
 
 def test_the_upper_policy_wins_and_the_lower_fills_what_it_does_not_say():
-    assert Policy(timeout=1.0).over(Policy(timeout=2.0, max_attempts=7)) == Policy(
-        timeout=1.0, max_attempts=7
-    )
+    assert Policy(timeout=1.0).over(Policy(timeout=2.0, max_attempts=7)) == Policy(timeout=1.0, max_attempts=7)
 
 
 def test_an_empty_policy_changes_nothing():

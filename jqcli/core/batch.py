@@ -34,6 +34,10 @@ class Pending:
     due_at: float = 0.0
     history: list[dict[str, object]] = field(default_factory=list)
 
+    def has_expired(self, now: float) -> bool:
+        """Tell whether it may not start any more at this moment (Unix seconds)."""
+        return self.job.asks.expires is not None and self.job.asks.expires <= now
+
     @property
     def size(self) -> int:
         """Bytes of its line."""
@@ -97,7 +101,8 @@ class Sizer:
     """Says how many lines the next batch should have: the user's number, or what takes some 10 ms.
 
     >>> sizer = Sizer(None)
-    >>> sizer.note(jobs=100, seconds=0.1)
+    >>> for _ in range(9):
+    ...     sizer.note(jobs=sizer.size, seconds=sizer.size * 0.001)
     >>> sizer.size
     10
     """

@@ -22,6 +22,7 @@ from jqcli.quantity import parse_duration
 
 SCHEME_VERSION = "1"
 KEY_SIZE = 16
+UNUSABLE_MARK = b"!"
 MAX_DEPTH = 1000
 _SORTED = orjson.OPT_SORT_KEYS
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
@@ -76,6 +77,11 @@ def hash_bytes(data: bytes) -> bytes:
     return blake2b(data).digest()[:KEY_SIZE]
 
 
+def hash_unusable(data: bytes) -> bytes:
+    """Return the key of a line that is no job; its mark keeps it apart from every payload's."""
+    return hash_bytes(UNUSABLE_MARK + data)
+
+
 def has_long_digits(data: bytes) -> bool:
     """Tell whether a run of 19 digits or more stands anywhere: then integers may be out of orjson's range.
 
@@ -126,11 +132,11 @@ def read_line(line: Line, scheme: Scheme) -> Job | Unusable | None:
     try:
         document = _parse(data)
     except (ValueError, RecursionError) as error:
-        return Unusable("invalid_json", f"not JSON ({_explain(error)})", hash_bytes(data))
+        return Unusable("invalid_json", f"not JSON ({_explain(error)})", hash_unusable(data))
     try:
         return _make_job(document, line, scheme)
     except InvalidJobError as error:
-        return Unusable("invalid_job", str(error), hash_bytes(data))
+        return Unusable("invalid_job", str(error), hash_unusable(data))
 
 
 def depth_of(data: bytes) -> int:

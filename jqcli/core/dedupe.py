@@ -51,6 +51,10 @@ class Identities:
         self._owners: dict[bytes, bytes] = dict(settled.owners)
         self._dedupe = dedupe
 
+    def owner_of(self, key: bytes) -> bytes | None:
+        """Return the payload hash of the job that owns a given key."""
+        return self._owners.get(key)
+
     def rule(self, batch: int, answer: Answer) -> Ruling:
         """Rule over a batch and take its identities."""
         is_plain = not answer.notes and not answer.hashes and not self.settled.records

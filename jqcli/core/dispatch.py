@@ -9,10 +9,10 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jqcli.core.batch import Batch, Pending, Sizer
-from jqcli.core.codec import Scheme, hash_bytes, read_line
+from jqcli.core.codec import Scheme, hash_unusable, read_line
 from jqcli.core.effect import (
     Attempt,
     Bury,
@@ -33,45 +33,15 @@ from jqcli.core.event import Answer
 from jqcli.core.record import error_of, history_entry
 from jqcli.core.retry import Again, decide
 from jqcli.model import First, Job
-from jqcli.policy import DEFAULTS, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jqcli.core.dedupe import Finding, Identities
-    from jqcli.model import Asks, Failure
+    from jqcli.core.rules import Moment, Rules
+    from jqcli.model import Failure
 
 _JOBS_BYTES = 1 << 20
-
-
-class Moment(NamedTuple):
-    """Now, twice: monotonic seconds, which moments of this run are in, and Unix seconds, which lines speak of."""
-
-    monotonic: float
-    unix: float
-    chance: float = 0.5
-
-
-class Rules:
-    """Which policy holds for a job: its line, then its handler's (options are laid on that), then the defaults."""
-
-    def __init__(self, handlers: dict[str | None, Policy]) -> None:
-        self._handlers = handlers
-        self._known: dict[tuple[str | None, float | None, int | None], Policy] = {}
-
-    def of(self, handler: str | None, timeout: float | None, max_attempts: int | None) -> Policy:
-        """Return the whole policy."""
-        key = (handler, timeout, max_attempts)
-        if key not in self._known:
-            if len(self._known) > 10_000:
-                self._known.clear()
-            asked = Policy(timeout=timeout, max_attempts=max_attempts)
-            self._known[key] = asked.over(self._handlers[handler]).over(DEFAULTS)
-        return self._known[key]
-
-    def of_job(self, asks: Asks) -> Policy:
-        """Return the whole policy of one job."""
-        return self.of(asks.handler, asks.timeout, asks.max_attempts)
 
 
 class Dispatch:
@@ -128,8 +98,10 @@ class Dispatch:
 
     @property
     def in_flight(self) -> int:
-        """Jobs of batches that are with the workers to be run."""
-        return sum(batch.lines for batch in self._batches.values())
+        """Jobs that are with the workers: ruled, and neither waiting nor settled."""
+        unruled = sum(batch.lines for batch in self._turn)
+        following = sum(map(len, self._followers.values()))
+        return self.lines - unruled - following - len(self._waiting) - len(self._backlog)
 
     def label(self, number: int, index: int | None) -> str:
         """Return the name of a running job as people see it."""
@@ -178,7 +150,7 @@ class Dispatch:
             return [self._prepare(batch)]
         self._batches[number] = batch
         note = {"reason": "worker_crash", "message": message}
-        line_key = hash_bytes(batch.line(0).data)
+        line_key = hash_unusable(batch.line(0).data)
         return self.take_answer(Answer(number, line_key, b"", bytes(8), [(0, note)]), now)
 
     def _rule(self, batch: Batch, now: Moment) -> list[Effect]:
@@ -237,12 +209,13 @@ class Dispatch:
             return [Bury(place, line, None, key.hex(), note["reason"], error, 0, [])]
         job = read_line(line, self._scheme)
         assert isinstance(job, Job)  # noqa: S101 - the worker read it as one
-        first = self._first_of(job)
         if finding.kind == "conflict":
             self.lines -= 1
+            first = self._first_of(job._replace(payload_hash=self._identities.owner_of(job.key)))
             named = None if first is None else first.id
             error = {"type": "jqcli.key_conflict", "message": f"key {job.key_text[1:]!r} belongs to job {named!r}"}
             return [Bury(place, line, job, job.key_text, "key_conflict", error, 0, [], First(named, "owner"))]
+        first = self._first_of(job)
         pending = Pending(line, job, batch.source, batch.number, finding.index)
         if first is None or first.status == "running":
             self._followers.setdefault(job.key, []).append(pending)
@@ -348,8 +321,7 @@ class Dispatch:
         return pending
 
     def _wait(self, pending: Pending, after: float, now: Moment) -> list[Effect]:
-        expires = pending.job.asks.expires
-        if expires is not None and expires <= now.unix:
+        if pending.has_expired(now.unix):
             message = "its `expires` had passed before it could start"
             return self._bury(pending, "expired", {"type": "jqcli.expired", "message": message})
         pending.due_at = now.monotonic + after
@@ -394,18 +366,17 @@ class Dispatch:
         """Return one batch of jobs that may start now: those that are due, and those that came back."""
         effects: list[Effect] = []
         while self._waiting and self._waiting[0][0] <= now.monotonic:
-            pending = heapq.heappop(self._waiting)[2]
-            expires = pending.job.asks.expires
-            if expires is not None and expires <= now.unix:
-                effects += self._wait(pending, 0.0, now)
-            else:
-                self._backlog.append(pending)
+            self._backlog.append(heapq.heappop(self._waiting)[2])
         most = min(self.sizer.size, -(-len(self._backlog) // workers))
         jobs: list[Pending] = []
         size = 0
         while self._backlog and len(jobs) < most and size < _JOBS_BYTES:
-            jobs.append(self._backlog.popleft())
-            size += jobs[-1].size
+            pending = self._backlog.popleft()
+            if pending.has_expired(now.unix):
+                effects += self._wait(pending, 0.0, now)
+                continue
+            jobs.append(pending)
+            size += pending.size
         return [*effects, self._send(jobs)] if jobs else effects
 
     def _send(self, jobs: list[Pending]) -> RunJobs:

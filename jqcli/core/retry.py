@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from jqcli.model import Failure
     from jqcli.policy import Policy
 
-_MAX_AFTER = 3600.0
-
 
 class Again(NamedTuple):
     """Try again after so many seconds."""
@@ -60,7 +58,7 @@ def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) ->
             return Dead("worker_crash")
         return Again(_backoff(strategies, policy, pending.crashes, failure, chance))
     if failure.verdict == "snooze":
-        return Again(_clamp(failure.after, policy))
+        return Again(failure.after if failure.after is not None else policy.backoff_base or 0.0)
     if failure.verdict == "unserializable":
         return Dead("unserializable_result")
     if failure.verdict == "reject" or matches(failure.names, policy.reject_on or ()):
@@ -72,7 +70,7 @@ def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) ->
     if strategies.stop(state):
         return Dead("timeout" if failure.verdict == "timeout" else "max_attempts")
     if failure.verdict == "retry" and failure.after is not None:
-        return Again(_clamp(failure.after, policy))
+        return Again(failure.after)
     return Again(_backoff(strategies, policy, attempt, failure, chance))
 
 
@@ -86,10 +84,6 @@ def matches(names: Iterable[str], wanted: Iterable[str]) -> bool:
     """
     known = set(names) | {name.rpartition(".")[2] for name in names}
     return not known.isdisjoint(wanted)
-
-
-def _clamp(after: float | None, policy: Policy) -> float:
-    return min(max(after if after is not None else policy.backoff_base or 0.0, 0.0), _MAX_AFTER)
 
 
 def _backoff(strategies: _Strategies, policy: Policy, attempt: int, failure: Failure, chance: float) -> float:
@@ -123,7 +117,7 @@ def _strategies(policy: Policy) -> _Strategies:
         wait=(
             tenacity.wait_fixed(min(base, most))
             if policy.backoff == "fixed"
-            else tenacity.wait_exponential(multiplier=base, max=most)
+            else tenacity.wait_exponential(multiplier=base, max=most if base else 0.0)  # 0 overflows to max too
         ),
         state=tenacity.RetryCallState,
     )

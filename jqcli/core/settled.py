@@ -58,8 +58,8 @@ class Settled:
         else:
             self.records[claim] = [known, entry]
 
-    def add_letter(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
-        """Remember one letter; a later letter of one job supersedes the earlier one."""
+    def add_redriven(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
+        """Remember one letter of a redriven job, which supersedes the job's earlier one."""
         wanted = int.from_bytes(mark_id(id_json), "little")
         known = self.records.get(claim, [])
         for entry in known if isinstance(known, list) else (known,):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from jqcli.core.codec import KEY_SIZE, UNUSABLE_MARK
+
 _HEAD_BYTES = 4096
 _BOM = b"\xef\xbb\xbf"
 
@@ -49,7 +51,7 @@ class _LongLine:
     def __init__(self, start: bytes) -> None:
         self.head = start[:_HEAD_BYTES]
         self.size = len(start)
-        self.hash = blake2b(start, digest_size=16)
+        self.hash = blake2b(UNUSABLE_MARK + start)
         self.is_whole = False
 
     def feed(self, piece: bytes) -> bytes:
@@ -184,7 +186,7 @@ class Cutter:
         return self._make_oversized(long) if long.is_whole else None
 
     def _make_oversized(self, long: _LongLine) -> Oversized:
-        made = Oversized(self._source, self._line, self.offset, long.size, long.head, long.hash.digest())
+        made = Oversized(self._source, self._line, self.offset, long.size, long.head, long.hash.digest()[:KEY_SIZE])
         self._long = None
         self._line += 1
         self.offset += long.size + 1

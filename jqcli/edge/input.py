@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from jqcli.edge.unpack import Unpacker
-from jqcli.errors import FileError, UsageError
+from jqcli.errors import FileError, UsageError, printable
 
 # 128 and 256 KiB are as fast, 1 MiB costs 0.06 µs more a 115-byte line, with 26,000 page faults, not 0.
 READ_BYTES = 64 * 1024
@@ -26,7 +26,7 @@ class Input:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.name = "<stdin>" if path == "-" else path
+        self.name = "<stdin>" if path == "-" else printable(path)
         self.is_ended = False
         self.raw_read = 0
         self.unpacked = 0
@@ -43,7 +43,7 @@ class Input:
         """The name without folder and without the usual suffixes."""
         if self.path == "-":
             return "stdin"
-        base = self.path.rpartition("/")[2]
+        base = printable(self.path).rpartition("/")[2]
         return _SUFFIXES.sub("", base) or base
 
     @property

@@ -11,12 +11,16 @@ from rich.text import Text
 
 from jqcli.edge.frame import STYLES, draw
 from jqcli.edge.terminal import Terminal
+from jqcli.edge.text import safe
 
 if TYPE_CHECKING:
     from typing import TextIO
 
     from jqcli.core.tally import Snapshot
     from jqcli.edge.frame import Line
+
+
+_LINE_MOST = 2000  # characters of a printed line
 
 
 class LiveScreen:
@@ -53,6 +57,15 @@ class LiveScreen:
                 self._is_away = True
             elif not self._terminal.is_behind:
                 self._draw(snapshot)
+        except OSError:
+            self.interval = inf
+
+    def say(self, line: str) -> None:
+        """Print a handler's line above the table."""
+        if self.interval == inf:
+            return
+        try:
+            self._console.print(Text(safe(line, _LINE_MOST)), soft_wrap=True)
         except OSError:
             self.interval = inf
 

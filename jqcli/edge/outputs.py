@@ -11,7 +11,7 @@ from jqcli.core.settled import Settled
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
 from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
-from jqcli.errors import FileError, ForeignFileError
+from jqcli.errors import FileError, ForeignFileError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,11 @@ def is_journal(output: str | None) -> bool:
         raise FileError(f"{output}: {error.strerror}") from error
 
 
+def journal_path(output: str | None) -> str | None:
+    """Return how letters name the results file: its whole path, None for what cannot be read back."""
+    return printable(os.path.abspath(output)) if output is not None and is_journal(output) else None
+
+
 def open_outputs(place: Place) -> Outputs:
     """Open results and DLQ of a run.
 
@@ -74,7 +79,7 @@ def open_outputs(place: Place) -> Outputs:
             fd = _lock_results(place.output)
         read_results(fd, place.output, place.tag, settled, place.explain)
         _check_tail(fd, place.output)
-        letters = _open_letters(place, os.path.abspath(place.output), settled, renamed)
+        letters = _open_letters(place, journal_path(place.output), settled, renamed)
         cut_torn_tail(fd, place.output)
         return Outputs(ResultsFile(fd, place.output), letters, settled, renamed)
     except BaseException:

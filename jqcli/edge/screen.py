@@ -28,6 +28,9 @@ class Screen(Protocol):
     def update(self, snapshot: Snapshot) -> None:
         """Show this moment."""
 
+    def say(self, line: str) -> None:
+        """Show a line that a handler printed, without harm to what is shown."""
+
     def close(self, snapshot: Snapshot) -> None:
         """Show the last moment where that makes sense, and leave the terminal as it was."""
 
@@ -39,6 +42,9 @@ class NoScreen:
 
     def update(self, snapshot: Snapshot) -> None:
         """Do nothing."""
+
+    def say(self, line: str) -> None:
+        """Do nothing: handlers print for themselves."""
 
     def close(self, snapshot: Snapshot) -> None:
         """Do nothing."""
@@ -62,6 +68,9 @@ class LineScreen:
         except (OSError, ValueError):
             self.interval = inf
 
+    def say(self, line: str) -> None:
+        """Do nothing: handlers print for themselves."""
+
     def close(self, snapshot: Snapshot) -> None:
         """Write the last line."""
         self.update(snapshot)
@@ -80,7 +89,7 @@ def open_screen(style: str, stream: TextIO, title: str) -> Screen:
 
     `auto` is live on a terminal, else none; `live` where nothing can be drawn is plain.
     """
-    if style in ("auto", "live") and _is_drawable(stream):
+    if is_live(style, stream):
         # rich costs 60 ms of start-up time, so only a live table pays for it.
         from jqcli.edge.live import LiveScreen  # noqa: PLC0415
 
@@ -89,6 +98,11 @@ def open_screen(style: str, stream: TextIO, title: str) -> Screen:
         return NoScreen()
     interval, render = _LINES[style]
     return LineScreen(stream, interval, render)
+
+
+def is_live(style: str, stream: TextIO) -> bool:
+    """Tell whether a style comes to a live table on this stream."""
+    return style in ("auto", "live") and _is_drawable(stream)
 
 
 def _is_drawable(stream: TextIO) -> bool:

@@ -30,10 +30,11 @@ _PACKAGE_FOLDER = str(Path(jqcli.__file__).resolve().parents[1])
 class Child:
     """A spawned worker with a channel and a memory of its own.
 
-    It leads a process group, so that what it forks can be ended with it.
+    It leads a process group, so that what it forks can be ended with it. What it prints, to stdout too, goes to
+    `stderr_fd`.
     """
 
-    def __init__(self, setup: bytes, frame_limit: int) -> None:
+    def __init__(self, setup: bytes, frame_limit: int, stderr_fd: int) -> None:
         ours, theirs = socket.socketpair()
         memory_fd = create_file()
         try:
@@ -53,7 +54,8 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own module
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=2,
+                stdout=stderr_fd,
+                stderr=stderr_fd,
                 pass_fds=(theirs.fileno(), memory_fd),
                 process_group=0,
             )
@@ -68,8 +70,14 @@ class Child:
         self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
         self._decoder = Decoder(frame_limit)
         self._outbox = bytearray()
+        self.heard_at = time.monotonic()
         self.is_broken = False
         self.send(pack(Kind.SETUP, setup))
+
+    @property
+    def is_inside_frame(self) -> bool:
+        """Whether the worker has begun to say something and not ended it."""
+        return self._decoder.is_inside
 
     @property
     def has_outbox(self) -> bool:
@@ -114,6 +122,7 @@ class Child:
             if not data:
                 self._break()
                 return
+            self.heard_at = time.monotonic()
             yield from self._decoder.feed(data)
             if len(data) < _RECEIVE_SIZE:
                 return

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from math import isfinite, isnan
 from typing import Any
 
 import orjson
 
 from jqcli.engine.result import UnserializableError
-from jqcli.errors import Reject, Retry, Snooze
+from jqcli.errors import Reject, Retry, Snooze, printable
 from jqcli.model import Failure
 from jqcli.quantity import parse_duration
 
+_MAX_AFTER = 3600.0  # seconds that a `Retry` may ask for
 TEXT_LIMIT = 4096  # characters of a message and of a stacktrace that are kept
-_MAX_AFTER = 3600.0
 _VERDICTS: dict[type[BaseException], str] = {
     Retry: "retry",
     Snooze: "snooze",
@@ -27,12 +28,12 @@ def describe_failure(error: BaseException, duration: float) -> Failure:
     return Failure(
         verdict=next((verdict for cls, verdict in _VERDICTS.items() if isinstance(error, cls)), "error"),
         type=dotted_name(kind),
-        message=_message_of(error)[:TEXT_LIMIT],
+        message=message_of(error),
         stacktrace=_stacktrace_of(error)[-TEXT_LIMIT:],
         names=tuple(dotted_name(cls) for cls in kind.__mro__),
         duration=duration,
         is_exception=isinstance(error, Exception),
-        after=_clamp(error.after) if isinstance(error, (Retry, Snooze)) and error.after is not None else None,
+        after=_wish(error),
     )
 
 
@@ -53,22 +54,27 @@ def dotted_name(cls: type) -> str:
     >>> dotted_name(KeyError)
     'builtins.KeyError'
     """
-    return _printable(f"{cls.__module__}.{cls.__qualname__}")
+    return printable(f"{cls.__module__}.{cls.__qualname__}")
 
 
-def _clamp(after: float | str) -> float | None:
-    """Return seconds within [0, 1 h]; None, which means the usual backoff, for what is no duration."""
-    try:
-        if not isinstance(after, str):
-            return min(max(float(after), 0.0), _MAX_AFTER) if after == after else None  # noqa: PLR0124 - NaN
-        return min(parse_duration(after), _MAX_AFTER)
-    except (TypeError, ValueError, OverflowError):
+def _wish(error: BaseException) -> float | None:
+    """Return the seconds that a `Retry` (up to 1 h) or a `Snooze` asks for; None for none, and for what is none."""
+    after = getattr(error, "after", None) if isinstance(error, (Retry, Snooze)) else None
+    if after is None:
         return None
-
-
-def _message_of(error: BaseException) -> str:
     try:
-        return _printable(str(error))
+        seconds = parse_duration(after) if isinstance(after, str) else float(after)
+    except Exception:  # noqa: BLE001 - a handler may hand over anything
+        return None
+    if isinstance(error, Retry) and not isnan(seconds):
+        return min(max(seconds, 0.0), _MAX_AFTER)
+    return max(seconds, 0.0) if isfinite(seconds) else None
+
+
+def message_of(error: BaseException) -> str:
+    """Return an exception's text, cut; never raises."""
+    try:
+        return printable(str(error))[:TEXT_LIMIT]
     except BaseException as inner:  # noqa: BLE001 - a broken __str__ is the handler's, not ours
         return f"(no message: its __str__ raised {type(inner).__name__})"
 
@@ -80,10 +86,6 @@ def _stacktrace_of(error: BaseException) -> str:
 
     try:
         inner = error.__traceback__.tb_next if error.__traceback__ else None
-        return _printable("".join(traceback.format_exception(type(error), error, inner, limit=-20)))
+        return printable("".join(traceback.format_exception(type(error), error, inner, limit=-20)))
     except BaseException:  # noqa: BLE001 - as above
         return ""
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -59,6 +59,11 @@ class Decoder:
         self._limit = limit
         self._buffer = bytearray()
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether a frame has begun and is not whole."""
+        return bool(self._buffer)
+
     def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
         """Yield every frame that is whole now."""
         buffer = self._buffer

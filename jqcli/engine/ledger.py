@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _KEY = 16
 _OWN_ID = 8
+_BASES = ("builtins.Exception", "builtins.BaseException", "builtins.object")
 _SKIPPED = b'"status":"skipped"'
 
 
@@ -144,7 +145,7 @@ class Ledger:
             position = self.memory.words[STARTED] - 1
             if position >= run.told and position not in run.failed:
                 run.failed.add(position)
-                failure = Failure(verdict, kind, message, "", (kind,), now - running.since)
+                failure = Failure(verdict, kind, message, "", (kind, *_BASES), now - running.since)
                 events.append(Failed(run.batch, run.order[position], failure))
         given, works = self.give_back()
         return events + given, works
@@ -188,8 +189,11 @@ class Ledger:
             at += size
         keys, hashes, own_ids = parts
         notes = orjson.loads(body[at:]) if at < len(body) else []
-        if self.preparing.pop(batch, None) is None:
+        work = self.preparing.pop(batch, None)
+        if work is None:
             return []  # it was taken back while it was prepared
+        if lines != work.lines or len(own_ids) != _OWN_ID * lines * has_ids or at > len(body):
+            raise FrameError(f"{lines} keys for {work.lines} lines")
         self.held[batch] = lines
         return [Answer(batch, keys, hashes, own_ids, notes)]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import selectors
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,6 +19,7 @@ from jqcli.engine.child import Child
 from jqcli.engine.frame import FrameError, Kind, pack
 from jqcli.engine.keeper import Keeper
 from jqcli.engine.ledger import Ledger
+from jqcli.engine.member import START_LIMIT, Cause, Step, Worker, crash
 from jqcli.engine.memory import REVOKED
 from jqcli.errors import FileError, HandlerLoadError
 from jqcli.policy import Policy
@@ -30,29 +30,10 @@ if TYPE_CHECKING:
 
     from jqcli.core.effect import Attempt, Limits, Work
 
-START_LIMIT = 60.0  # seconds that a worker may take to load its handlers
-PREPARE_LIMIT = 60.0  # seconds that reading one batch may take
-LONG_ATTEMPT = 0.2  # an attempt this long gives the rest of its batch back while others idle
-_CONFIRM = 0.02  # seconds between asking for work back and relying on it
-_SHORT = 0.1  # a batch is sent ahead of one that began less than this ago
-_DEPTH = 3
 _REAP_LIMIT = 1.0
 _CLOSE_LIMIT = 2.0
 _WATCH_EVERY = 0.02
 _STARTS_TRIED = 2
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    number: int
-    child: Child
-    ledger: Ledger
-    started_at: float
-    is_ready: bool = False
-    is_dead: bool = False
-    asked_back: tuple[float, float] | None = None  # since when its attempt runs, and when the rest was asked back
-    is_stopping: bool = False  # the rest was taken back; it says STOPPED when its attempt is over
-    cause: tuple[str, str, str] | None = None  # verdict, type and message, where the parent ends it
 
 
 class Pool:
@@ -62,11 +43,14 @@ class Pool:
     isolates = True
 
     # One worker starts at once, so that this process can go on importing meanwhile; the others with the second batch.
-    def __init__(self, workers: int, setup: bytes, max_result: int, selector: selectors.BaseSelector) -> None:
+    def __init__(
+        self, workers: int, setup: bytes, max_result: int, selector: selectors.BaseSelector, stderr_fd: int = 2
+    ) -> None:
         self._setup = setup
         self._frame_limit = 2 * max_result + (64 << 20)
         self._selector = selector
-        self._workers: list[_Worker] = []
+        self._stderr_fd = stderr_fd
+        self._workers: list[Worker] = []
         self._events: list[Event] = []
         self._orders: list[Work] = []
         self._policies: dict[str | None, Policy] | None = None
@@ -74,6 +58,7 @@ class Pool:
         self._start_error = ""
         self._restarts = [0] * workers
         self._watch_at = 0.0
+        self._is_closing = False
         self._keeper = Keeper()
         self._missing = list(range(workers - 1, -1, -1))
         try:
@@ -96,7 +81,7 @@ class Pool:
 
     def room(self, now: float) -> int:
         """Return how many more batches the workers can use: up to three each while batches are short."""
-        free = sum(max(0, self._depth(worker, now) - worker.ledger.load) for worker in self._workers)
+        free = sum(max(0, worker.depth(now) - worker.ledger.load) for worker in self._workers)
         return free - len(self._orders)
 
     def prepare(self, work: Work) -> None:
@@ -177,7 +162,7 @@ class Pool:
     def revoke(self) -> None:
         """Want back all that has not begun."""
         for worker in self._workers:
-            worker.ledger.memory.words[REVOKED] = 1
+            self._want_back(worker)
 
     def close(self, *, at_once: bool) -> list[Event]:
         """End all workers: let them leave their handlers, unless `at_once`; then kill their groups."""
@@ -185,7 +170,7 @@ class Pool:
         limit = time.monotonic() + _CLOSE_LIMIT
         for worker in self._workers:
             if at_once:
-                self._end(worker, "stop", "jqcli.Stopped", "the run was stopped")
+                self._end(worker, Cause("stop", "jqcli.Stopped", "the run was stopped"))
             elif worker.is_ready:
                 worker.child.send(pack(Kind.STOP))
         for worker in list(self._workers):
@@ -198,7 +183,7 @@ class Pool:
 
     # Workers come and go
 
-    def _spawn_missing(self, picked: _Worker | None) -> None:
+    def _spawn_missing(self, picked: Worker | None) -> None:
         """Start the workers that were not needed so far, unless the one that is picked has nothing else to do."""
         while self._missing and (picked is None or picked.ledger.load):
             try:
@@ -215,27 +200,26 @@ class Pool:
             raise FileError(f"cannot start a worker: {error.strerror}") from error
 
     def _spawn(self, number: int) -> None:
-        child = Child(self._setup, self._frame_limit)
+        child = Child(self._setup, self._frame_limit, self._stderr_fd)
         self._keeper.add(child.pid)
-        worker = _Worker(number, child, Ledger(child.memory), time.monotonic())
+        worker = Worker(number, child, Ledger(child.memory), time.monotonic())
         self._workers.append(worker)
         self._selector.register(child.channel, selectors.EVENT_READ, lambda mask: self._serve(worker, mask))
         if child.death_fd is not None:
             self._selector.register(child.death_fd, selectors.EVENT_READ, lambda _: self._mark_dead(worker))
         self._watch_outbox(worker)
 
-    def _mark_dead(self, worker: _Worker) -> None:
+    def _mark_dead(self, worker: Worker) -> None:
         worker.is_dead = True
         self._watch_at = 0.0
-        self._is_closing = False
 
-    def _unregister(self, worker: _Worker) -> None:
+    def _unregister(self, worker: Worker) -> None:
         for fileobj in (worker.child.channel, worker.child.death_fd):
             if fileobj is not None and fileobj in self._selector.get_map():
                 self._selector.unregister(fileobj)
         worker.child.close()
 
-    def _serve(self, worker: _Worker, mask: int) -> None:
+    def _serve(self, worker: Worker, mask: int) -> None:
         """Read what a worker says, and send what waits for it."""
         if mask & selectors.EVENT_WRITE:
             worker.child.flush()
@@ -243,25 +227,32 @@ class Pool:
             for kind, body in worker.child.receive():
                 self._hear(worker, kind, body)
         except FrameError as error:
-            worker.cause = ("crash", "jqcli.WorkerCrash", f"the worker sent {error}")
-            worker.child.kill()
+            self._end(worker, crash(f"the worker sent {error}"))
             worker.child.mute()
         self._watch_outbox(worker)
 
-    def _hear(self, worker: _Worker, kind: Kind, body: bytes) -> None:
-        if kind is Kind.READY:
-            worker.is_ready = True
-            self._failed_starts = 0
-            said = orjson.loads(body)
-            self._policies = {name: Policy.from_dict(policy) for name, policy in said}
-        elif kind is Kind.LOST:
-            self._start_error = orjson.loads(body)
+    def _hear(self, worker: Worker, kind: Kind, body: bytes) -> None:
+        if kind in (Kind.READY, Kind.LOST):
+            self._hear_start(worker, kind, body)
         elif kind is Kind.STOPPED:
+            if not worker.may_stop:
+                raise FrameError("an answer to nothing")
             self._reclaim(worker)
         else:
             self._events += worker.ledger.read(kind, body, time.monotonic())
 
-    def _watch_outbox(self, worker: _Worker) -> None:
+    def _hear_start(self, worker: Worker, kind: Kind, body: bytes) -> None:
+        """Take what a worker says of its handlers, once; later such a frame is a handler's own doing."""
+        if worker.is_ready:
+            raise FrameError(f"a second {kind.name}")
+        if kind is Kind.LOST:
+            self._start_error = str(orjson.loads(body))
+            return
+        worker.is_ready = True
+        self._failed_starts = 0
+        self._policies = {name: Policy.from_dict(policy) for name, policy in orjson.loads(body)}
+
+    def _watch_outbox(self, worker: Worker) -> None:
         """Ask for writability only while something waits; a broken channel is no longer listened to."""
         if worker.child.is_broken:
             if worker.child.channel in self._selector.get_map():
@@ -272,19 +263,19 @@ class Pool:
         if key.events != mask:
             self._selector.modify(worker.child.channel, mask, key.data)
 
-    def _send(self, worker: _Worker, data: bytes) -> None:
+    def _send(self, worker: Worker, data: bytes) -> None:
         worker.child.send(data)
         if worker.child.has_outbox or worker.child.is_broken:
             self._watch_outbox(worker)
 
-    def _bury(self, worker: _Worker, now: float) -> None:
+    def _bury(self, worker: Worker, now: float) -> None:
         """Settle with a dead worker, and put another in its place."""
         self._serve(worker, 0)
         worker.child.kill()
         self._keeper.remove(worker.child.pid)
         ending = worker.child.reap(_REAP_LIMIT) or "no exit status"
-        verdict, kind, message = worker.cause or ("crash", "jqcli.WorkerCrash", f"the worker ended with {ending}")
-        events, works = worker.ledger.bury(verdict, kind, message, now)
+        cause = worker.cause or crash(f"the worker ended with {ending}")
+        events, works = worker.ledger.bury(*cause, now)
         self._events += events
         self._orders = works + self._orders
         self._workers.remove(worker)
@@ -313,77 +304,53 @@ class Pool:
     def _watch(self, now: float) -> None:
         """Bury the dead, end what takes too long, and take work back from those that are stuck."""
         for worker in list(self._workers):
-            if worker.is_dead or (worker.child.death_fd is None and worker.child.is_dead):
+            if worker.is_gone(now):
                 self._bury(worker, now)
-            elif worker.cause is None:
-                self._watch_limits(worker, now)
+            elif worker.cause is None and worker.overrun(now) is not None:
+                self._serve(worker, 0)  # what it has told by now counts: no result that came in time is thrown away
+                cause = worker.overrun(now)
+                if cause is not None:
+                    self._end(worker, cause)
         if self._missing or any(w.is_ready and not w.ledger.is_running for w in self._workers):
             for worker in self._workers:
                 self._take_back(worker, now)
 
-    def _watch_limits(self, worker: _Worker, now: float) -> None:
-        running = worker.ledger.running()
-        if not worker.is_ready:
-            if now - worker.started_at > START_LIMIT:
-                self._end(worker, "crash", "jqcli.WorkerCrash", "the worker was not ready in time")
-        elif running is None:
-            return
-        elif running.index is None:
-            if now - running.since > PREPARE_LIMIT:
-                self._end(worker, "crash", "jqcli.WorkerCrash", f"reading its lines took over {PREPARE_LIMIT:.0f} s")
-        elif running.limit is not None and now - running.since > running.limit:
-            # What it has told by now counts: a result that came in time is not thrown away.
-            self._serve(worker, 0)
-            if worker.ledger.running() == running:
-                self._end(worker, "timeout", "jqcli.JobTimeout", f"took longer than {running.limit:g} s")
-
-    def _end(self, worker: _Worker, verdict: str, kind: str, message: str) -> None:
-        worker.cause = (verdict, kind, message)
+    def _end(self, worker: Worker, cause: Cause) -> None:
+        worker.cause = cause
+        worker.killed_at = time.monotonic()
         worker.child.kill()
 
-    def _take_back(self, worker: _Worker, now: float) -> None:
-        """Get the rest back from a worker whose attempt takes long: ask, and rely on it a moment later.
-
-        The worker looks at the word behind every long attempt. So once the word has stood for a while and the very
-        attempt still runs, the worker cannot start another one: the rest is ours at once.
-        """
-        running = worker.ledger.running()
-        if worker.is_stopping or running is None or running.index is None or now - running.since < LONG_ATTEMPT:
-            return
-        if not worker.ledger.has_rest:
-            return
-        if worker.asked_back is None or worker.asked_back[0] != running.since:
+    def _take_back(self, worker: Worker, now: float) -> None:
+        step = worker.next_step(now)
+        if step is Step.ASK:
             self._spawn_missing(None)
-            worker.ledger.memory.words[REVOKED] = 1
-            worker.asked_back = (running.since, now)
-        elif now - worker.asked_back[1] >= _CONFIRM:
+            self._want_back(worker)
+        elif step is Step.TAKE:
             worker.is_stopping = True
-            events, works = worker.ledger.take_rest()
-            self._give_out(worker, events, works)
+            self._give_out(worker, *worker.ledger.take_rest())
 
-    def _reclaim(self, worker: _Worker) -> None:
+    def _want_back(self, worker: Worker) -> None:
+        worker.may_stop = True
+        worker.ledger.memory.words[REVOKED] = 1
+
+    def _reclaim(self, worker: Worker) -> None:
         """Take what a worker has forgotten that stopped behind a long attempt."""
         events, works = worker.ledger.give_back()
         if worker.is_stopping:
             self._events += events
         else:
             self._give_out(worker, events, works)
-        worker.is_stopping = False
+        worker.is_stopping = worker.may_stop = False
         worker.asked_back = None
 
-    def _give_out(self, worker: _Worker, events: list[Event], works: list[Work]) -> None:
+    def _give_out(self, worker: Worker, events: list[Event], works: list[Work]) -> None:
         self._events += events
         self._orders = works + self._orders
         self._send(worker, pack(Kind.RESUME))
 
     # Choosing
 
-    def _depth(self, worker: _Worker, now: float) -> int:
-        if not worker.is_ready or worker.is_dead or worker.is_stopping or worker.cause is not None:
-            return 0
-        return 1 if worker.ledger.is_running and now - worker.ledger.began_at > _SHORT else _DEPTH
-
-    def _pick(self, now: float) -> _Worker | None:
+    def _pick(self, now: float) -> Worker | None:
         """Return the worker with the least to do that can take a batch."""
-        free = [w for w in self._workers if w.ledger.load < self._depth(w, now)]
+        free = [w for w in self._workers if w.ledger.load < w.depth(now)]
         return min(free, key=lambda w: w.ledger.load) if free else None

@@ -51,10 +51,13 @@ def _dump_slowly(result: Any, why: str) -> bytes:
 
 def _has_non_finite(result: Any) -> bool:
     from dataclasses import fields, is_dataclass  # noqa: PLC0415 - costs 6 ms, and few results hold a null
+    from enum import Enum  # noqa: PLC0415 - as above
 
     todo = [result]
     while todo:
         item = todo.pop()
+        if isinstance(item, Enum):
+            item = item.value
         if isinstance(item, float):
             if not math.isfinite(item):
                 return True

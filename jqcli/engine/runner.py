@@ -21,7 +21,7 @@ import orjson
 from jqcli.core.codec import read_line
 from jqcli.core.prepare import Lines, Prepared, id_text, key_member, prepare
 from jqcli.engine import frame
-from jqcli.engine.failure import describe_failure, pack_failure
+from jqcli.engine.failure import describe_failure, message_of, pack_failure
 from jqcli.engine.frame import Kind, pack
 from jqcli.engine.handler import Context
 from jqcli.engine.memory import BATCH, HEAD, PREPARING, REVOKED, RING_SIZE, SINCE, STARTED, Memory
@@ -94,7 +94,12 @@ class Runner:
     def close(self) -> None:
         """Leave the handlers that are context managers."""
         for handler in self._handlers.values():
-            handler.exit.close()
+            try:
+                handler.exit.close()
+            except Exception:  # noqa: BLE001 - all jobs are done; a handler that leaves badly spoils nothing
+                import traceback  # noqa: PLC0415 - for failures only
+
+                traceback.print_exc()
 
     def _drop(self, body: bytes) -> None:
         self._held.pop(frame.BATCH.unpack(body)[0], None)
@@ -243,12 +248,10 @@ class Runner:
         """Turn what a handler raised into a value: a skipped record or a failure."""
         if isinstance(error, StopNow):
             raise error
-        run.durations.append(duration // 1000)
         if isinstance(error, Skip):
-            reason = b'"status":"skipped","reason":%b%b' % (
-                orjson.dumps(str(error).encode("utf-8", "backslashreplace").decode()),
-                _make_tail(run, index, duration // 1000),
-            )
+            run.durations.append(duration // 1000)
+            tail = _make_tail(run, index, duration // 1000)
+            reason = b'"status":"skipped","reason":%b%b' % (orjson.dumps(message_of(error)), tail)
             self._put(run, position, self._head % (run.prepared.ids[index], run.prepared.keys[index]) + reason)
             run.skipped += 1
             return
@@ -264,6 +267,7 @@ class Runner:
         try:
             text = dump_result(result, self._setup.max_result)
         except UnserializableError as error:
+            run.durations.pop()  # a failure tells its own
             self._fail(run, position, error, us * 1000)
             return
         record = self._head % (run.prepared.ids[index], run.prepared.keys[index])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any, NamedTuple
-
-import orjson
 
 from jqcli.core.codec import Scheme
 from jqcli.policy import Policy
@@ -26,18 +25,19 @@ class Setup(NamedTuple):
 
 def pack_setup(setup: Setup, specs: Specs) -> bytes:
     """Return what a worker must know, as JSON; the import path of this process is a part of it."""
-    return orjson.dumps(
+    # Not orjson: names of files may be no UTF-8, which only this writes.
+    return json.dumps(
         {
             "setup": [setup.tag, list(setup.scheme), setup.names, setup.stems, setup.max_result],
             "handlers": [[name, spec, policy.to_dict()] for name, (spec, policy) in specs.items()],
             "path": sys.path,
         }
-    )
+    ).encode()
 
 
 def unpack_setup(data: bytes) -> tuple[Setup, Specs, list[str]]:
     """Return what `pack_setup` packed: the setup, the specs and the import path."""
-    said: dict[str, Any] = orjson.loads(data)
+    said: dict[str, Any] = json.loads(data)
     tag, (input_format, key_path, tenant_path, handlers), names, stems, max_result = said["setup"]
     scheme = Scheme(input_format, key_path, tenant_path, tuple(handlers))
     specs = {name: (spec, Policy.from_dict(policy)) for name, spec, policy in said["handlers"]}

@@ -21,7 +21,7 @@ from jqcli.engine.handler import Handler, load_handler
 from jqcli.engine.memory import Memory
 from jqcli.engine.runner import Runner
 from jqcli.engine.setup import unpack_setup
-from jqcli.errors import HandlerLoadError
+from jqcli.errors import HandlerLoadError, printable
 
 if TYPE_CHECKING:
     from jqcli.engine.setup import Specs
@@ -91,8 +91,7 @@ def _set_up(data: bytes, memory: Memory, channel: socket.socket) -> Runner | Non
     try:
         handlers = load_handlers(specs)
     except HandlerLoadError as error:
-        text = str(error).encode("utf-8", "backslashreplace").decode()
-        channel.sendall(pack(Kind.LOST, orjson.dumps(text)))
+        channel.sendall(pack(Kind.LOST, orjson.dumps(printable(str(error)))))
         return None
     policies = [[name, handler.policy.to_dict()] for name, handler in handlers.items()]
     gc.collect()

@@ -98,9 +98,10 @@ class Bench:
 
 def job_line(number):
     """Return one job, 115 bytes with its newline: an envelope whose payload has six members."""
-    return (
-        b'{"id":"job-%07d","payload":{"user":%d,"kind":"scale","width":640,"height":480,"to":"jpg","at":%d}}\n'
-        % (number, 1_000_000 + number, 1_700_000_000 + number)
+    return b'{"id":"job-%07d","payload":{"user":%d,"kind":"scale","width":640,"height":480,"to":"jpg","at":%d}}\n' % (
+        number,
+        1_000_000 + number,
+        1_700_000_000 + number,
     )
 
 
@@ -299,9 +300,7 @@ def main():
         folder = options.dir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         bench = Bench(folder, options)
-        print(
-            f"{describe_machine()}; {options.jobs:,} jobs, {options.workers} workers, {options.runs} rounds\n"
-        )
+        print(f"{describe_machine()}; {options.jobs:,} jobs, {options.workers} workers, {options.runs} rounds\n")
         print("| what | goal | best | median | |\n|---|---|---:|---:|---|", flush=True)
         for name in options.rows:
             print(f"{name}: {ROWS[name].__doc__}", file=sys.stderr)

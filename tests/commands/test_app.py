@@ -107,9 +107,7 @@ def test_help_shows_the_commands_and_the_options_of_run_within_80_columns(option
 def test_every_option_is_in_the_help_and_reads_its_variable():
     params = {param.name: param for param in get_command(app).commands["run"].params}
     assert set(params) == {"inputs", "config", "profile", *OPTION_NAMES}
-    assert read_environment({variable_of(name): "x" for name in OPTION_NAMES}) == dict.fromkeys(
-        OPTION_NAMES, "x"
-    )
+    assert read_environment({variable_of(name): "x" for name in OPTION_NAMES}) == dict.fromkeys(OPTION_NAMES, "x")
     assert params["config"].envvar == "JQ_RUN_CONFIG"
     assert params["profile"].envvar == "JQ_RUN_PROFILE"
 
@@ -239,9 +237,7 @@ def test_no_control_byte_of_a_message_reaches_the_terminal(ran, capsys):
 
 
 def test_handlers_are_listed_with_their_policies(capsys):
-    Path("jqcli.toml").write_text(
-        '[handlers.charge]\nspec = "tasks.py:charge"\ntimeout = "2s"\nretry_on = "A,B"\n'
-    )
+    Path("jqcli.toml").write_text('[handlers.charge]\nspec = "tasks.py:charge"\ntimeout = "2s"\nretry_on = "A,B"\n')
     assert main(["handlers"]) == 0
     assert capsys.readouterr().out == "charge  tasks.py:charge  timeout=2.0 retry_on=A,B  (jqcli.toml)\n"
     assert main(["handlers", "--json"]) == 0
@@ -274,23 +270,17 @@ def test_starting_a_run_does_not_load_pydantic_or_rich():
         "run.execute = lambda settings: len({'pydantic', 'rich'} & {*sys.modules}); "
         "from jqcli.commands import main; sys.exit(main(['jobs.jsonl', '-H', 'm:f', '-vk', '-j2']))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0
 
 
 def test_a_reader_of_the_help_that_goes_away_is_141():
     command = f"{sys.executable} -m jqcli --help | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(
-        ["/bin/bash", "-c", command], check=False, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    done = subprocess.run(["/bin/bash", "-c", command], check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 141
 
 
 @pytest.mark.parametrize("words, expected", [("jq-run --work", "--workers"), ("jq-run han", "handlers")])
 def test_the_first_word_completes_to_commands_and_to_options_of_run(words, expected):
-    done = jq_run(
-        _JQ_RUN_COMPLETE="complete_bash", _TYPER_COMPLETE_ARGS=words, COMP_WORDS=words, COMP_CWORD="1"
-    )
+    done = jq_run(_JQ_RUN_COMPLETE="complete_bash", _TYPER_COMPLETE_ARGS=words, COMP_WORDS=words, COMP_CWORD="1")
     assert expected in done.stdout.split()

@@ -78,9 +78,7 @@ def test_a_missing_dlq_is_an_empty_one():
     assert export("none.jsonl") == (0, "", "")
 
 
-@pytest.mark.parametrize(
-    "line", ["[1]\n", "{}\n", "not json\n", '{"id":1,"key":"a","status":"completed"}\n', "{\n"]
-)
+@pytest.mark.parametrize("line", ["[1]\n", "{}\n", "not json\n", '{"id":1,"key":"a","status":"completed"}\n', "{\n"])
 def test_a_file_with_a_line_that_is_no_letter_is_not_ours_and_nothing_is_printed(line):
     write("d.jsonl", letter("1"), line)
     code, out, err = export("d.jsonl")
@@ -110,8 +108,6 @@ def test_a_reader_that_goes_away_is_141():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.parametrize(
-    "line", [b"", b"{", b'{"a":1', b'{"a":1}}', b'{"a":1} x', b"[1]", b'x{"a":1}', b'"{}"']
-)
+@pytest.mark.parametrize("line", [b"", b"{", b'{"a":1', b'{"a":1}}', b'{"a":1} x', b"[1]", b'x{"a":1}', b'"{}"'])
 def test_what_is_no_whole_object_has_no_members(line):
     assert find_members(line) is None

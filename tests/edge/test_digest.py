@@ -44,9 +44,7 @@ def test_the_summary_names_outcomes_errors_places_and_the_next_command():
 
 
 def test_the_summary_of_a_clean_run_speaks_of_no_trouble():
-    clean = take_snapshot(
-        dead=0, skipped=0, unfinished=0, retries=0, crashes=0, timeouts=0, errors=(), read=12200
-    )
+    clean = take_snapshot(dead=0, skipped=0, unfinished=0, retries=0, crashes=0, timeouts=0, errors=(), read=12200)
     text = summarise(clean, exit_code=0, dlq=None, retry_command=None)
     assert text.startswith("jq-run: finished after")
     for word in ("dead", "skipped", "unfinished", "retr", "crash", "timeout"):

@@ -1,0 +1,106 @@
+"""One worker of the pool, and the questions that the pool asks about it at a moment (monotonic seconds)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from jqcli.engine.child import Child
+    from jqcli.engine.ledger import Ledger
+
+START_LIMIT = 60.0  # seconds that a worker may take to load its handlers
+PREPARE_LIMIT = 60.0  # seconds that reading one batch may take
+FRAME_LIMIT = 10.0  # seconds of silence in the middle of a frame, outside an attempt
+KILL_LIMIT = 5.0  # seconds after which a killed process that does not end (state D) is given up
+LONG_ATTEMPT = 0.2  # an attempt this long gives the rest of its batch back while others idle
+CONFIRM = 0.02  # seconds between asking for work back and relying on it
+_SHORT = 0.1  # a batch is sent ahead of one that began less than this ago
+_DEPTH = 3
+
+
+class Cause(NamedTuple):
+    """Why the parent ends a worker, as its job's failure will say it."""
+
+    verdict: str
+    type: str
+    message: str
+
+
+class Step(Enum):
+    """What is next in taking work back."""
+
+    NONE = auto()
+    ASK = auto()
+    TAKE = auto()
+
+
+def crash(message: str) -> Cause:
+    """Return the cause of a worker that does what it must not."""
+    return Cause("crash", "jqcli.WorkerCrash", message)
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker process with what it holds.
+
+    `asked_back` is since when its attempt ran and when the rest was asked back; `is_stopping` that the rest was taken,
+    and that it will say STOPPED when its attempt is over; `may_stop` that it was told that work is wanted back;
+    `cause` why the parent has killed it, `killed_at` when.
+    """
+
+    number: int
+    child: Child
+    ledger: Ledger
+    started_at: float
+    is_ready: bool = False
+    is_dead: bool = False
+    asked_back: tuple[float, float] | None = None
+    is_stopping: bool = False
+    may_stop: bool = False
+    cause: Cause | None = None
+    killed_at: float = 0.0
+
+    def is_gone(self, now: float) -> bool:
+        """Tell whether nothing more is to be expected of it."""
+        if self.cause is not None and now - self.killed_at > KILL_LIMIT:
+            return True
+        return self.is_dead or (self.child.death_fd is None and self.child.is_dead)
+
+    def depth(self, now: float) -> int:
+        """Return how many batches it may hold: several while they are short, one behind a long one."""
+        if not self.is_ready or self.is_dead or self.is_stopping or self.cause is not None:
+            return 0
+        return 1 if self.ledger.is_running and now - self.ledger.began_at > _SHORT else _DEPTH
+
+    def overrun(self, now: float) -> Cause | None:
+        """Return why it must be ended, if it takes longer than it may."""
+        running = self.ledger.running()
+        if not self.is_ready:
+            return crash("the worker was not ready in time") if now - self.started_at > START_LIMIT else None
+        if running is None:
+            is_silent = self.child.is_inside_frame and now - self.child.heard_at > FRAME_LIMIT
+            return crash("the worker stopped in the middle of a frame") if is_silent else None
+        age = now - running.since
+        if running.index is None:
+            return crash(f"reading its lines took over {PREPARE_LIMIT:.0f} s") if age > PREPARE_LIMIT else None
+        if running.limit is not None and age > running.limit:
+            return Cause("timeout", "jqcli.JobTimeout", f"took longer than {running.limit:g} s")
+        return None
+
+    def next_step(self, now: float) -> Step:
+        """Return how to get the rest back from a worker whose attempt takes long.
+
+        It looks at the word behind every long attempt. So once the word has stood for a while and the very attempt
+        still runs, it cannot start another one, and the rest is the parent's at once.
+        """
+        running = self.ledger.running()
+        if self.is_stopping or running is None or running.index is None or now - running.since < LONG_ATTEMPT:
+            return Step.NONE
+        if not self.ledger.has_rest:
+            return Step.NONE
+        if self.asked_back is None or self.asked_back[0] != running.since:
+            self.asked_back = (running.since, now)
+            return Step.ASK
+        return Step.TAKE if now - self.asked_back[1] >= CONFIRM else Step.NONE

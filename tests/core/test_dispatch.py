@@ -1,0 +1,308 @@
+"""Laws of the dispatch that want a scene of their own; tests/test_laws.py holds it against the dice."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jqcli.core.batch import Sizer
+from jqcli.core.codec import Scheme
+from jqcli.core.dedupe import Identities
+from jqcli.core.dispatch import Dispatch
+from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Prepare, Run, RunJobs
+from jqcli.core.event import Answer
+from jqcli.core.prepare import Lines, prepare
+from jqcli.core.rules import Moment, Rules
+from jqcli.core.settled import Settled
+from jqcli.model import Failure, First
+from jqcli.policy import Policy
+
+NOW = Moment(100.0, 1000.0, 0.5)
+LATER = Moment(200.0, 1100.0, 0.5)
+SCHEME = Scheme()
+
+
+def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, **policy):
+    identities = Identities(settled or Settled(), dedupe=dedupe)
+    rules = Rules({None: Policy(backoff_base=8.0, **policy)})
+    return Dispatch(identities, rules, SCHEME, Sizer(100), find, keeps_order=keeps_order)
+
+
+def admit(dispatch, *lines, first_line=1):
+    """Admit lines and return the work that is to be prepared."""
+    data = b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+    return dispatch.admit(0, "in/jobs.jsonl", "jobs", first_line, data, len(lines)).work
+
+
+def answer(dispatch, work, now=NOW):
+    block = Lines(work.data, work.lines, "in/jobs.jsonl", "jobs", work.first_line)
+    found = prepare(block, SCHEME, mark="no line holds this", with_ids=work.with_ids)
+    own_ids = found.own_ids if work.with_ids else b""
+    return dispatch.take_answer(Answer(work.batch, found.digests, found.hashes, own_ids, found.notes), now)
+
+
+def start(dispatch, *lines):
+    work = admit(dispatch, *lines)
+    return work, answer(dispatch, work)
+
+
+def of(effects, kind):
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def fail(verdict="error", name="mine.Oops", **more):
+    return Failure(verdict, name, "m", "trace", (name,), 0.5, **more)
+
+
+def test_a_plain_batch_runs_as_a_whole():
+    work, effects = start(make(), 1, 2, 3)
+    assert effects[0] == Opened(work.batch, 3)
+    (run,) = of(effects, Run)
+    assert (run.batch, run.lines, run.order, run.limits.of(0)) == (work.batch, 3, None, None)
+
+
+def test_batches_are_ruled_in_input_order_whichever_is_answered_first():
+    dispatch = make()
+    first, second = admit(dispatch, 1, 2), admit(dispatch, 2, 3, first_line=3)
+    assert answer(dispatch, second) == []
+    effects = answer(dispatch, first)
+    runs = of(effects, Run)
+    assert [run.batch for run in runs] == [first.batch, second.batch]
+    assert list(runs[1].order) == [1]
+    assert [effect.batch for effect in of(effects, Opened)] == [first.batch, second.batch]
+
+
+def test_a_batch_of_which_nothing_runs_is_dropped_and_forgotten():
+    dispatch = make()
+    work, effects = start(dispatch, b"", b"{", b"  ")
+    assert of(effects, Drop) == [Drop(work.batch)]
+    assert [effect.place.index for effect in of(effects, Pass)] == [0, 2]
+    (bury,) = of(effects, Bury)
+    assert (bury.reason, bury.job, bury.line.number, bury.attempts) == ("invalid_json", None, 2, 0)
+    assert (dispatch.lines, dispatch.bytes) == (0, 0)
+
+
+def test_the_timeouts_of_single_lines_travel_beside_the_batchs():
+    _, effects = start(make(timeout=9.0), 1, {"payload": 2, "timeout": "2s"}, {"payload": 3, "max_attempts": 2})
+    (run,) = of(effects, Run)
+    assert [run.limits.of(index) for index in range(3)] == [9.0, 2.0, 9.0]
+
+
+def test_a_duplicate_waits_for_the_first_and_gets_its_result():
+    first = First("jobs:1", "completed", b'{"ok":true}')
+    dispatch = make(find=lambda *_: first)
+    work, effects = start(dispatch, 7, 7, 7)
+    assert (of(effects, Double), dispatch.lines) == ([], 3)
+    found = dispatch.take_finished(work.batch, [0])
+    dispatch.take_end(work.batch)
+    assert [(each.place.index, each.first) for each in of(found, Double)] == [(1, first), (2, first)]
+    assert (dispatch.lines, dispatch.bytes) == (0, 0)
+
+
+def test_a_duplicate_of_a_job_that_is_done_is_settled_at_once():
+    dispatch = make(find=lambda *_: First("jobs:1", "completed", b"1"))
+    work, _ = start(dispatch, 7)
+    dispatch.take_finished(work.batch, [0])
+    dispatch.take_end(work.batch)
+    _, effects = start(dispatch, 7)
+    assert [each.first.id for each in of(effects, Double)] == ["jobs:1"]
+    assert dispatch.is_empty
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_duplicate_dies_with_the_first(when):
+    dispatch = make(max_attempts=1)
+    work, _ = start(dispatch, 7, *([7] if when == "before" else []))
+    effects = dispatch.take_failure(work.batch, 0, fail(), NOW)
+    if when == "after":
+        effects += start(dispatch, 7)[1]
+    first, second = of(effects, Bury)
+    assert (first.reason, second.reason) == ("max_attempts", "duplicate_of_dead")
+    assert (second.first.id, second.attempts, second.history) == ("jobs:1", 0, [])
+    assert second.error["type"] == "mine.Oops"
+    assert second.error["message"] == "m"
+    dispatch.take_end(work.batch)
+    assert dispatch.is_empty
+
+
+def test_a_conflict_names_the_owner_of_its_key():
+    dispatch = make()
+    lines = [{"payload": n, "key": "k", "id": f"own-{n}"} for n in (1, 2)]
+    _, effects = start(dispatch, *lines)
+    (bury,) = of(effects, Bury)
+    assert (bury.reason, bury.first.id, bury.line.number) == ("key_conflict", "own-1", 2)
+    assert "'own-1'" in bury.error["message"]
+
+
+def test_a_failed_job_waits_and_then_runs_with_its_attempt_and_bytes():
+    dispatch = make()
+    work, _ = start(dispatch, 1, 2)
+    assert dispatch.take_failure(work.batch, 1, fail(), NOW) == []
+    dispatch.take_finished(work.batch, [0])
+    dispatch.take_end(work.batch)
+    assert (dispatch.waiting, dispatch.due_at, dispatch.lines) == (1, 104.0, 1)
+    assert dispatch.next_jobs(Moment(103.9, 0.0), 1) == []
+    (run,) = of(dispatch.next_jobs(Moment(104.0, 0.0), 1), RunJobs)
+    assert [(each.number, each.data, each.attempt) for each in run.attempts] == [(2, b"2", 2)]
+    (bury,) = dispatch.take_failure(run.batch, 0, fail("reject"), LATER)
+    assert (bury.attempts, [each["attempt"] for each in bury.history]) == (2, [1, 2])
+    assert (bury.place.batch, bury.place.index) == (work.batch, 1)
+    dispatch.take_end(run.batch)
+    assert (dispatch.lines, dispatch.bytes) == (0, 0)
+
+
+def test_a_history_says_when_each_attempt_began():
+    dispatch = make()
+    work, _ = start(dispatch, 1)
+    (bury,) = dispatch.take_failure(work.batch, 0, fail("reject"), NOW)
+    assert bury.history == [
+        {"attempt": 1, "at": "1970-01-01T00:16:39.500Z", "duration": 0.5, "type": "mine.Oops", "message": "m"}
+    ]
+
+
+def test_a_snooze_charges_nothing():
+    dispatch = make(max_attempts=1)
+    work, _ = start(dispatch, 1)
+    assert dispatch.take_failure(work.batch, 0, fail("snooze", after=60.0), NOW) == []
+    dispatch.take_end(work.batch)
+    assert dispatch.due_at == 160.0
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    assert run.attempts[0].attempt == 1
+
+
+def test_jobs_that_came_back_run_before_anything_that_was_due_and_in_their_order():
+    dispatch = make()
+    work, _ = start(dispatch, 1, 2, 3, 4)
+    dispatch.take_failure(work.batch, 0, fail(), NOW)
+    dispatch.take_returned(work.batch, [1, 2, 3])
+    dispatch.take_end(work.batch)
+    assert dispatch.has_backlog
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    assert [each.number for each in run.attempts] == [2, 3, 4, 1]
+
+
+def test_the_backlog_is_shared_among_the_workers():
+    dispatch = make()
+    work, _ = start(dispatch, *range(10))
+    dispatch.take_returned(work.batch, range(10))
+    dispatch.take_end(work.batch)
+    sizes = []
+    while dispatch.has_backlog:
+        sizes += [len(run.attempts) for run in of(dispatch.next_jobs(NOW, 4), RunJobs)]
+    assert sum(sizes) == 10
+    assert max(sizes) == 3
+
+
+def test_a_job_that_may_not_start_yet_waits_and_one_that_came_too_late_is_dead():
+    dispatch = make()
+    lines = [
+        {"payload": 1, "not_before": 1050},
+        {"payload": 2, "expires": 1000},
+        {"payload": 3, "not_before": 1050, "expires": 1020},
+    ]
+    work, effects = start(dispatch, *lines)
+    assert [(each.reason, each.line.number, each.attempts) for each in of(effects, Bury)] == [("expired", 2, 0)]
+    assert of(effects, Drop) == [Drop(work.batch)]
+    assert (dispatch.waiting, dispatch.due_at) == (2, 150.0)
+    effects = dispatch.next_jobs(LATER, 1)
+    assert [(each.reason, each.line.number) for each in of(effects, Bury)] == [("expired", 3)]
+    (run,) = of(effects, RunJobs)
+    assert [each.number for each in run.attempts] == [1]
+
+
+def test_a_job_that_expires_while_it_waits_for_its_retry_is_expired():
+    dispatch = make()
+    work, _ = start(dispatch, {"payload": 1, "expires": 1002})
+    assert dispatch.take_failure(work.batch, 0, fail(), NOW) == []
+    (bury,) = dispatch.next_jobs(LATER, 1)
+    assert (bury.reason, bury.attempts, len(bury.history)) == ("expired", 1, 1)
+
+
+def test_a_job_that_came_back_and_expired_meanwhile_does_not_start():
+    dispatch = make()
+    work, _ = start(dispatch, {"payload": 1, "expires": 1050})
+    dispatch.take_returned(work.batch, [0])
+    dispatch.take_end(work.batch)
+    effects = dispatch.next_jobs(LATER, 1)
+    assert of(effects, RunJobs) == []
+    assert [each.reason for each in of(effects, Bury)] == ["expired"]
+
+
+def test_a_batch_that_kills_its_reader_is_halved_until_one_line_is_left_to_blame():
+    dispatch = make(max_crashes=2)
+    works = [admit(dispatch, "a", "poison", "c", "d")]
+    buried, runs, tries = [], 0, 0
+    while works:
+        work = works.pop(0)
+        if b"poison" in work.data:
+            tries += work.lines == 1
+            effects = dispatch.split(work.batch, "the worker ended with SIGSEGV", NOW)
+        else:
+            effects = answer(dispatch, work)
+        works += [effect.work for effect in of(effects, Prepare)]
+        buried += of(effects, Bury)
+        runs += sum(run.lines for run in of(effects, Run))
+    assert [(each.reason, each.line.number, each.attempts, each.error["message"]) for each in buried] == [
+        ("worker_crash", 2, 0, "the worker ended with SIGSEGV")
+    ]
+    assert (runs, tries) == (3, 2)
+
+
+def test_a_job_that_was_stopped_by_us_is_not_charged_and_has_no_record():
+    dispatch = make(max_attempts=1)
+    work, _ = start(dispatch, 1)
+    assert dispatch.take_failure(work.batch, 0, fail("stop"), NOW) == []
+    assert dispatch.lines == 1
+
+
+def test_a_line_that_an_earlier_run_settled_is_passed_with_its_status():
+    settled = Settled()
+    first, _ = start(make(), 7)
+    keys = prepare(Lines(first.data, 1, "", "jobs", 1), SCHEME, mark="no line holds this", with_ids=True).digests
+    settled.add(keys, b'"jobs:9"', "completed", 0)
+    dispatch = make(settled=settled, find=lambda *_: First("jobs:9", "completed", b"5"))
+    work, effects = start(dispatch, 7, 7, 8)
+    assert work.with_ids
+    assert [each.status for each in of(effects, Pass)] == ["completed"]
+    assert [each.first.result for each in of(effects, Double)] == [b"5"]
+    assert dispatch.lines == 1
+
+
+def test_the_same_line_twice_that_died_is_settled_twice_by_its_two_letters():
+    """Two lines may carry one id and one payload; on going on, neither may get a further letter."""
+    dispatch = make(max_attempts=1)
+    line = {"payload": 7, "id": "a"}
+    work, _ = start(dispatch, line, line)
+    letters = of(dispatch.take_failure(work.batch, 0, fail(), NOW), Bury)
+    assert len(letters) == 2
+    settled = Settled()
+    for offset, each in enumerate(letters):
+        settled.add(each.job.key, json.dumps(each.job.id).encode(), "dead", offset)
+        settled.dead[each.job.key] = First("a", "dead", error={"type": "t", "message": "m"})
+    _, effects = start(make(settled=settled), line, line)
+    assert [each.status for each in of(effects, Pass)] == ["dead", "dead"]
+    assert of(effects, Bury) == []
+
+
+def test_a_running_job_is_named_by_its_place_in_the_input():
+    dispatch = make()
+    work, _ = start(dispatch, 1, 2)
+    assert dispatch.label(work.batch, 1) == "in/jobs.jsonl:2"
+    assert dispatch.label(work.batch, None) == "reading lines"
+    dispatch.take_returned(work.batch, [1])
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    assert dispatch.label(run.batch, 0) == "in/jobs.jsonl:2"
+    assert dispatch.label(999, 0) == "reading lines"
+
+
+def test_lines_and_bytes_are_counted_from_admission_to_record():
+    dispatch = make()
+    work = admit(dispatch, 1, 22)
+    assert (dispatch.lines, dispatch.bytes) == (2, 5)
+    answer(dispatch, work)
+    assert dispatch.in_flight == 2
+    dispatch.take_finished(work.batch, [0, 1])
+    assert dispatch.lines == 0
+    dispatch.take_end(work.batch)
+    assert (dispatch.bytes, dispatch.in_flight) == (0, 0)

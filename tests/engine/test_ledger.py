@@ -1,0 +1,314 @@
+"""Laws of the ledger: wherever a worker dies, each of its jobs is finished, charged or given back, and once only.
+
+A real runner works here on a real memory. It is ended at every point in turn: before it sends a frame, after it has
+sent one, and inside every attempt. What it leaves behind is all that the ledger knows, as after a SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+import orjson
+import pytest
+
+from jqcli.core.codec import Scheme
+from jqcli.core.effect import Limits, Work
+from jqcli.core.event import Answer, Ended, Failed, Finished, Returned, Unprepared
+from jqcli.engine import frame
+from jqcli.engine.frame import HEADER, FrameError, Kind
+from jqcli.engine.handler import Handler
+from jqcli.engine.ledger import Ledger
+from jqcli.engine.memory import BATCH, PREPARING, RING_SIZE, SINCE, STARTED, Memory, create_file
+from jqcli.engine.runner import Runner
+from jqcli.engine.setup import Setup
+from jqcli.errors import Skip, StopNow
+from jqcli.policy import Policy
+
+DEEDS = ["ok", "fail", "skip", "ok", "large", "ok", "nojson", "large", "large", "fail", "ok", "skip", "ok"]
+
+
+class DeathError(BaseException):
+    """Ends the runner like a SIGKILL: nothing of it goes on."""
+
+
+def perform(deed):
+    """Do what a job's payload says."""
+    if deed == "fail":
+        raise KeyError(deed)
+    if deed == "skip":
+        raise Skip("why")
+    if deed == "nojson":
+        return object()
+    return "x" * (RING_SIZE // 2 + 100) if deed == "large" else deed
+
+
+@dataclass
+class Scene:
+    """A runner and the ledger of its parent, which reads at once (`prompt`) or only after the death."""
+
+    prompt: bool = False
+    dies_in: int | None = None  # the attempt, counted from 1, inside which it dies
+    dies_at: tuple[int, str] | None = None  # the frame, counted from 0, and whether `before` or `after` it is sent
+    sent: list[bytes] = field(default_factory=list)
+    events: list[object] = field(default_factory=list)
+    attempts: int = 0
+    frames: int = 0
+
+    def __post_init__(self):
+        fd = create_file()
+        self.memory = Memory.attach(fd)
+        os.close(fd)
+        self.ledger = Ledger(self.memory)
+        setup = Setup("5f01ab", Scheme(), ("jobs.jsonl",), ("jobs",), 4 << 20)
+        handler = Handler("h", self.call, wants_ctx=False, policy=Policy(), exit=ExitStack())
+        self.runner = Runner(setup, {None: handler}, self.memory, self.send)
+
+    def call(self, payload):
+        self.attempts += 1
+        if self.attempts == self.dies_in:
+            raise StopNow
+        return perform(payload)
+
+    def send(self, data):
+        number, self.frames = self.frames, self.frames + 1
+        if self.dies_at == (number, "before"):
+            raise DeathError
+        self.sent.append(data)
+        if self.prompt:
+            self.read()
+        if self.dies_at == (number, "after"):
+            raise DeathError
+
+    def read(self):
+        for data in self.sent:
+            kind = Kind(HEADER.unpack_from(data)[1])
+            self.events += self.ledger.read(kind, data[HEADER.size :], 0.0)
+        self.sent = []
+
+    def prepare(self, deeds, number=1):
+        data = b"".join(orjson.dumps(deed) + b"\n" for deed in deeds)
+        self.ledger.preparing[number] = Work(number, 0, 1, len(deeds), data, with_ids=False)
+        self.runner.handle(Kind.PREPARE, frame.PREPARE.pack(number, 1, len(deeds), 0, 0) + data)
+        self.read()
+
+    def run(self, number=1, order=None, limits=None):
+        self.ledger.add_run(number, order, limits or Limits(None, {}), 0.0)
+        body = b"" if order is None else order.tobytes()
+        self.runner.handle(Kind.RUN, frame.BATCH.pack(number) + body)
+
+    def bury(self):
+        self.read()
+        events, works = self.ledger.bury("crash", "jqcli.WorkerCrash", "the worker ended", 1e9)
+        self.events += events
+        return works
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def finished(self):
+        found = []
+        for event in self.of(Finished):
+            lines = b"".join(event.records).splitlines()
+            assert len(lines) == len(event.indexes) == event.completed + event.skipped
+            assert sum(orjson.loads(line)["status"] == "skipped" for line in lines) == event.skipped
+            found += zip(event.indexes, lines, strict=True)
+        return found
+
+
+def check(scene, deeds):
+    """Hold what the ledger said against what was run; return indexes that finished, failed, crashed and came back."""
+    finished = [index for index, _ in scene.finished]
+    for index, line in scene.finished:
+        assert orjson.loads(line)["id"] == f"jobs:{index + 1}"
+    crashed = [event.index for event in scene.of(Failed) if event.failure.verdict == "crash"]
+    failed = [event.index for event in scene.of(Failed) if event.failure.verdict != "crash"]
+    returned = [index for event in scene.of(Returned) for index in event.indexes]
+    assert sorted(finished + crashed + failed + returned) == list(range(len(deeds)))
+    assert len(scene.of(Ended)) == 1
+    assert len(crashed) <= 1
+    assert all(deeds[index] in ("ok", "skip", "large") for index in finished)
+    assert all(deeds[index] in ("fail", "nojson") for index in failed)
+    assert (scene.ledger.load, scene.ledger.is_running) == (0, False)
+    return finished, failed, crashed, returned
+
+
+PROMPT = pytest.mark.parametrize("prompt", [False, True], ids=["read-late", "read-at-once"])
+SMALL = [deed for deed in DEEDS if deed != "large"]
+
+
+@PROMPT
+@pytest.mark.parametrize("position", range(1, len(DEEDS) + 1))
+def test_a_death_inside_an_attempt_charges_that_job_and_no_other(prompt, position):
+    deeds = DEEDS if prompt or DEEDS[: position - 1].count("large") < 2 else SMALL
+    if position > len(deeds):
+        return
+    scene = Scene(prompt, dies_in=position)
+    scene.prepare(deeds)
+    with pytest.raises(StopNow):
+        scene.run()
+    scene.bury()
+    finished, failed, crashed, returned = check(scene, deeds)
+    assert crashed == [position - 1]
+    assert sorted(finished + failed) == list(range(position - 1))
+    assert returned == list(range(position, len(deeds)))
+
+
+@PROMPT
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 16))
+def test_a_death_at_any_frame_leaves_every_job_accounted_for(prompt, when, number):
+    scene = Scene(prompt, dies_at=(number, when))
+    scene.prepare(DEEDS if prompt else SMALL)
+    with suppress(DeathError):
+        scene.run()
+    scene.bury() if scene.ledger.load else scene.read()
+    finished, failed, crashed, returned = check(scene, DEEDS if prompt else SMALL)
+    begun = scene.attempts
+    assert sorted(finished + failed + crashed) == list(range(len(finished + failed + crashed))), "in order"
+    assert set(returned) <= set(range(begun, len(SMALL) + len(DEEDS)))
+    assert crashed in ([], [begun - 1])
+
+
+@PROMPT
+def test_a_batch_that_ends_well_is_wholly_told(prompt):
+    scene = Scene(prompt)
+    scene.prepare(DEEDS if prompt else SMALL)
+    scene.run()
+    scene.read()
+    finished, failed, crashed, returned = check(scene, DEEDS if prompt else SMALL)
+    assert (crashed, returned) == ([], [])
+    assert len(finished) + len(failed) == scene.attempts == scene.ledger.done
+
+
+def test_a_death_while_lines_are_read_is_told_of_that_batch_and_the_others_come_back_as_work():
+    scene = Scene()
+    works = {number: Work(number, 0, 1, 1, b"1\n", with_ids=False) for number in (1, 2, 3)}
+    scene.ledger.preparing |= works
+    scene.memory.words[BATCH], scene.memory.words[STARTED] = 2, PREPARING
+    assert scene.bury() == [works[1], works[3]]
+    assert [event.batch for event in scene.of(Unprepared)] == [2]
+
+
+def test_a_death_between_two_batches_charges_nobody():
+    scene = Scene()
+    scene.prepare(SMALL, 1)
+    scene.prepare(["ok"], 2)
+    scene.run(1)
+    scene.ledger.add_run(2, None, Limits(None, {}), 0.0)
+    assert scene.bury() == []
+    assert [event.batch for event in scene.of(Ended)] == [1, 2]
+    assert [(event.batch, list(event.indexes)) for event in scene.of(Returned)] == [(2, [0])]
+    assert all(event.failure.verdict != "crash" for event in scene.of(Failed))
+
+
+def test_a_batch_that_was_taken_back_while_it_was_prepared_is_answered_by_nobody():
+    scene = Scene()
+    data = b"1\n"
+    scene.runner.handle(Kind.PREPARE, frame.PREPARE.pack(9, 1, 1, 0, 0) + data)
+    scene.read()
+    assert scene.events == []
+    assert scene.ledger.load == 0
+
+
+@pytest.mark.parametrize("position", range(1, len(SMALL)))
+def test_what_is_taken_back_behind_a_long_attempt_is_said_once_and_the_rest_ends_with_it(position):
+    scene = Scene(dies_in=position)
+    scene.prepare(SMALL)
+    scene.prepare(["ok"], 2)
+    with pytest.raises(StopNow):
+        scene.run(limits=Limits(5.0, {}))
+    scene.read()
+    running = scene.ledger.running()
+    assert (running.batch, running.index, running.limit) == (1, position - 1, 5.0)
+    assert scene.ledger.has_rest
+    events, works = scene.ledger.take_rest()
+    scene.events += events
+    assert works == []
+    assert [(event.batch, list(event.indexes)) for event in scene.of(Returned)] == [
+        (1, list(range(position, len(SMALL))))
+    ]
+    assert scene.of(Ended) == []
+    scene.bury()
+    finished, failed, crashed, _ = check(scene, SMALL)
+    assert crashed == [position - 1]
+    assert sorted(finished + failed) == list(range(position - 1))
+
+
+def test_all_that_was_not_begun_comes_back_when_a_worker_stops():
+    scene = Scene()
+    scene.prepare(SMALL, 1)
+    scene.prepare(["ok"], 2)
+    scene.ledger.preparing[3] = Work(3, 0, 1, 1, b"1\n", with_ids=False)
+    scene.ledger.add_run(1, None, Limits(None, {}), 0.0)
+    events, works = scene.ledger.give_back()
+    scene.events += events
+    assert [work.batch for work in works] == [3]
+    assert [list(event.indexes) for event in scene.of(Returned)] == [list(range(len(SMALL)))]
+    assert scene.ledger.load == 0
+
+
+def test_words_that_make_no_sense_say_that_nothing_runs():
+    scene = Scene()
+    scene.prepare(["ok", "ok"])
+    words = scene.memory.words
+    for batch, started in [(1, 1), (7, PREPARING), (1, 0)]:
+        words[BATCH], words[STARTED], words[SINCE] = batch, started, 5
+        assert scene.ledger.running() is None
+    scene.ledger.add_run(1, None, Limits(None, {}), 0.0)
+    for batch, started in [(2, 1), (1, 3), (1, 2**63), (1, 0)]:
+        words[BATCH], words[STARTED] = batch, started
+        assert scene.ledger.running() is None
+    words[BATCH], words[STARTED] = 1, 2
+    assert scene.ledger.running().index == 1
+
+
+BROKEN = [
+    (Kind.TOLD, b""),
+    (Kind.TOLD, frame.TOLD.pack(1, 9, 0, 9, 0, 0) + b"[]"),
+    (Kind.TOLD, frame.TOLD.pack(1, 1, 0, 0, 0, 0) + b"[]"),
+    (Kind.TOLD, frame.TOLD.pack(1, 0, 0, 0, 0, 0) + b"{"),
+    (Kind.TOLD, frame.TOLD.pack(5, 0, 0, 0, 0, 0) + b"[]"),
+    (Kind.FAILED, b"x"),
+    (Kind.FAILED, frame.FAILED.pack(1, 77) + b"{}"),
+    (Kind.FAILED, frame.FAILED.pack(1, 0) + b"{}"),
+    (Kind.FAILED, frame.FAILED.pack(1, 0) + b"[]"),
+    (Kind.FAILED, frame.FAILED.pack(1, 0) + b"not json"),
+    (Kind.RECORD, b""),
+    (Kind.RECORD, frame.BATCH.pack(8) + b"{}\n"),
+    (Kind.PREPARED, b"abc"),
+    (Kind.SETUP, b""),
+    (Kind.RUN, b"12345678"),
+]
+
+
+@pytest.mark.parametrize("kind, body", BROKEN)
+def test_a_frame_that_makes_no_sense_is_an_error_of_the_channel(kind, body):
+    scene = Scene()
+    scene.prepare(["ok"])
+    scene.ledger.add_run(1, None, Limits(None, {}), 0.0)
+    with pytest.raises(FrameError):
+        scene.ledger.read(kind, body, 0.0)
+
+
+@pytest.mark.parametrize(
+    "body", [frame.PREPARED.pack(1, 3, 0, 0) + b"k" * 48, frame.PREPARED.pack(1, 1, 0, 0) + b"k" * 5]
+)
+def test_an_answer_of_another_size_than_its_batch_is_an_error_of_the_channel(body):
+    scene = Scene()
+    scene.ledger.preparing[1] = Work(1, 0, 1, 1, b"1\n", with_ids=False)
+    with pytest.raises(FrameError):
+        scene.ledger.read(Kind.PREPARED, body, 0.0)
+
+
+def test_an_answer_carries_keys_hashes_and_notes():
+    scene = Scene()
+    data = b'1\n{"payload":1,"key":"k"}\n{\n'
+    scene.ledger.preparing[1] = Work(1, 0, 1, 3, data, with_ids=True)
+    scene.runner.handle(Kind.PREPARE, frame.PREPARE.pack(1, 1, 3, 0, 1) + data)
+    scene.read()
+    (answer,) = scene.of(Answer)
+    assert (len(answer.keys), len(answer.hashes), len(answer.own_ids)) == (48, 48, 24)
+    assert [index for index, _ in answer.notes] == [2]

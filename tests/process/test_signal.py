@@ -1,0 +1,211 @@
+"""Signals, closed pipes and dead parents: what runs may end, nothing is lost, nobody is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests import oracle
+from tests.command import is_alive, stands_still, wait_for
+
+FAST = ("--backoff-base", "1ms", "--summary", "json")
+
+
+def wait_for_execution(folder, payload):
+    wait_for(lambda: (folder / "log.jsonl").exists() and payload in oracle.read_lines_whole(folder / "log.jsonl"))
+
+
+def nobody_is_left(folder):
+    wait_for(lambda: not any(map(is_alive, folder.pids())), 5)
+
+
+def test_one_ctrl_c_drains_shows_the_summary_and_gives_the_cursor_back(folder):
+    waiting = {"do": "wait", "file": "go"}
+    folder.write(
+        "jobs.jsonl",
+        [waiting, {"do": "again", "after": "1h"}, *({"do": "pause", "seconds": 0.02, "n": n} for n in range(500))],
+    )
+    screen = folder.screen("jobs.jsonl", "-o", "results.jsonl")
+    wait_for_execution(folder, {"do": "again", "after": "1h"})
+    screen.wait_for(lambda seen: b"\x1b[?25l" in seen)
+    screen.press(b"\x03")
+    wait_for(lambda: not [pid for pid in folder.pids() if not is_alive(pid)] and screen.read())
+    folder.write("go", "")
+    assert screen.end(10) == 130
+    assert screen.is_cursor_visible
+    assert b"stopped by SIGINT" in screen.seen
+    assert b"the same command goes on" in screen.seen
+    assert b"unfinished" in screen.seen
+    assert b"Traceback" not in screen.seen
+    records = oracle.read_lines(folder / "results.jsonl")
+    assert "jobs:1" in {record["id"] for record in records}, "the drain did not let a running job end"
+    assert len(records) < 500
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    nobody_is_left(folder)
+    executed = len(folder.log)
+    assert executed == len(records) + 1
+
+
+def test_two_ctrl_c_stop_at_once_and_charge_nobody(folder):
+    waiting = {"do": "wait", "file": "go"}
+    folder.write("jobs.jsonl", [waiting, {"n": 1}])
+    screen = folder.screen("jobs.jsonl", "-o", "results.jsonl", "--max-crashes", "1", "-r", "1")
+    wait_for_execution(folder, waiting)
+    wait_for_execution(folder, {"n": 1})
+    screen.press(b"\x03")
+    screen.wait_for(lambda seen: b"stopping" in seen)
+    began = time.monotonic()
+    screen.press(b"\x03")
+    assert screen.end(5) == 130
+    assert time.monotonic() - began < 2
+    assert screen.is_cursor_visible
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    nobody_is_left(folder)
+    folder.write("go", "")
+    folder.run("jobs.jsonl", "-o", "results.jsonl", "--max-crashes", "1", "-r", "1", code=0)
+    count = folder.check(deaths=1)
+    assert count.records['"jobs:1"']["attempts"] == 1
+
+
+def test_sigterm_with_a_hanging_job_ends_within_the_grace_and_the_same_command_goes_on(folder):
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, *({"n": n} for n in range(20))])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "--grace", "300ms", *FAST)
+    wait_for(
+        lambda: (folder / "results.jsonl").exists() and len(oracle.read_lines_whole(folder / "results.jsonl")) == 20
+    )
+    began = time.monotonic()
+    child.terminate()
+    assert child.wait(6) == 143
+    assert 0.3 <= time.monotonic() - began < 5.3
+    said = json.loads(child.stderr.read().splitlines()[-1])
+    assert (said["exit_code"], said["completed"], said["unfinished"], said["crashes"]) == (143, 20, 1, 0)
+    assert said["read"] == 21
+    nobody_is_left(folder)
+    folder.write("go", "")
+    folder.run("jobs.jsonl", "-o", "results.jsonl", code=0)
+    folder.check(deaths=1)
+
+
+def test_sighup_is_129_and_resumable(folder):
+    folder.write("jobs.jsonl", [{"do": "pause", "seconds": 0.01, "n": n} for n in range(300)])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", *FAST)
+    wait_for_execution(folder, {"do": "pause", "seconds": 0.01, "n": 20})
+    child.send_signal(signal.SIGHUP)
+    assert child.wait(6) == 129
+    assert len(oracle.read_lines(folder / "results.jsonl")) == len(folder.log) < 300
+    folder.write("jobs.jsonl", [{"do": "pause", "seconds": 0.01, "n": n} for n in range(60)])
+    folder.run("jobs.jsonl", "-o", "results.jsonl", code=0)
+
+
+def test_sighup_is_ignored_under_nohup(folder):
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}])
+    child = folder.start_shell("nohup $JQ jobs.jsonl -o results.jsonl & echo $! > parent; wait $!")
+    wait_for(folder.pids)
+    parent = int((folder / "parent").read_text())
+    os.kill(parent, signal.SIGHUP)
+    folder.write("go", "")
+    child.communicate(timeout=10)
+    assert child.returncode == 0
+    assert folder.check().statuses == {"completed": 1}
+
+
+def test_a_reader_that_leaves_is_141_without_a_traceback_and_the_workers_are_gone(folder):
+    folder.write("jobs.jsonl", [{"do": "return_large", "n": n} for n in range(2000)])
+    ran = folder.shell("$JQ jobs.jsonl 2> said | head -1; echo ${PIPESTATUS[0]}")
+    first, code = ran.out.splitlines()
+    assert json.loads(first)["status"] == "completed"
+    assert code == b"141"
+    assert (folder / "said").read_text() == ""
+    nobody_is_left(folder)
+
+
+def test_a_reader_that_is_slow_bounds_what_is_done_ahead(folder):
+    """Bound: the pipe, 4 MiB of outbox, and what the workers hold."""
+    child = folder.start("-", "--queue-size", "100")
+    line = json.dumps({"do": "return_large", "size": 100_000, "n": 0}).encode() + b"\n"
+    child.stdin.write(b"".join(line.replace(b'"n": 0', b'"n": %d' % n) for n in range(600)))
+    child.stdin.close()
+    wait_for(lambda: (folder / "log.jsonl").exists() and len(folder.log) >= 40)
+    seen = stands_still(lambda: len(folder.log))
+    assert seen < 300
+    assert len(child.stdout.read().splitlines()) == 600
+    assert child.wait(5) == 0
+
+
+def test_a_stopped_and_continued_run_loses_nothing(folder):
+    """FAULTS 23, shorter."""
+    folder.write("jobs.jsonl", [{"do": "pause", "seconds": 0.01, "n": n} for n in range(60)])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl")
+    wait_for_execution(folder, {"do": "pause", "seconds": 0.01, "n": 10})
+    child.send_signal(signal.SIGSTOP)
+    stands_still(lambda: len(folder.log))
+    child.send_signal(signal.SIGCONT)
+    assert child.wait(10) == 0
+    assert set(folder.check().executions.values()) == {1}
+
+
+def test_in_keep_order_what_was_held_back_at_the_stop_is_not_called_completed(folder):
+    """Laws 1 and 5: the summary's counts are those of the files."""
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, *({"n": n} for n in range(10))])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-k", "-b", "1", "--grace", "200ms", *FAST)
+    wait_for(lambda: (folder / "log.jsonl").exists() and len(folder.log) == 11)
+    child.terminate()
+    assert child.wait(8) == 143
+    said = json.loads(child.stderr.read().splitlines()[-1])
+    count = oracle.read_outputs(folder / "results.jsonl", folder / "jobs.dlq.jsonl")
+    assert said["completed"] == len(count.records)
+    assert said["read"] == said["completed"] + said["unfinished"]
+    folder.write("go", "")
+    folder.run("jobs.jsonl", "-o", "results.jsonl", "-k", code=0)
+    folder.check(deaths=1)
+
+
+@pytest.mark.parametrize("key", [signal.SIGINT, signal.SIGTERM])
+def test_in_this_process_a_signal_ends_the_run_behind_the_job_that_runs(folder, key):
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, *({"n": n} for n in range(50))])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-j", "0", *FAST)
+    wait_for(folder.pids)
+    child.send_signal(key)
+    folder.write("go", "")
+    assert child.wait(5) == 128 + key
+    assert len(oracle.read_lines(folder / "results.jsonl")) < 50
+    folder.run("jobs.jsonl", "-o", "results.jsonl", "-j", "0", code=0)
+    folder.check(deaths=1)
+
+
+def test_in_this_process_a_second_signal_leaves_the_job_that_runs(folder):
+    folder.write("jobs.jsonl", [{"do": "hang"}])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-j", "0", *FAST)
+    wait_for(folder.pids)
+    (folder / "pids").unlink()
+    child.send_signal(signal.SIGTERM)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(3) in (130, 143)
+    assert not (folder / "jobs.dlq.jsonl").exists()
+
+
+def test_a_signal_while_the_last_results_wait_for_a_reader_ends_the_run(folder):
+    """The grace bounds this drain too; without it the first signal would be lost."""
+    folder.write("jobs.jsonl", [{"do": "return_large", "size": 300_000}])
+    child = folder.start("jobs.jsonl", "--grace", "200ms", *FAST)
+    wait_for(lambda: (folder / "log.jsonl").exists() and len(folder.log) == 1)
+    worker = wait_for(folder.pids)[0]
+    wait_for(lambda: not is_alive(worker))  # the loop is over, only the drain is left
+    child.terminate()
+    assert child.wait(5) == 143
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_handlers_are_being_loaded_ends_the_run(folder, number):
+    """A model may take a minute to load; nobody waits that long for Ctrl-C."""
+    folder.write("slow.py", "import time\nopen('loading', 'w').close()\ntime.sleep(8)\ndef do(payload): pass\n")
+    folder.write("jobs.jsonl", [1])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-H", "slow.py:do", "-j", "1")
+    wait_for((folder / "loading").exists)
+    child.send_signal(number)
+    wait_for(lambda: child.poll() is not None, 4)
+    assert child.returncode == 128 + number

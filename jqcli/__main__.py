@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    # Here and not above: every spawned worker imports this module again, and must not pay for typer.
+    _fill_standard_descriptors()
+    # Here and not above, so that the descriptors are filled before anything opens a file.
     from jqcli.commands import main as run_command_line  # noqa: PLC0415
 
     sys.exit(run_command_line())
+
+
+def _fill_standard_descriptors() -> None:
+    """Put /dev/null where a standard descriptor is closed, or a file that is opened later would take its place.
+
+    Results for a stdout that is closed must not be lost in silence, so that one cannot be written to.
+    """
+    for fd, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free, which is this one
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
 
 
 if __name__ == "__main__":

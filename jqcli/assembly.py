@@ -34,7 +34,7 @@ _QUEUE_LINES = 10_000  # at least; waiting retries count too, and should not sto
 _BATCHES_A_WORKER = 4
 
 
-def open_files(settings: Settings) -> Outputs:
+def open_files(settings: Settings, stdout_fd: int) -> Outputs:
     """Open results and DLQ, and read what earlier runs settled."""
     place = Place(
         output=settings.output,
@@ -42,6 +42,7 @@ def open_files(settings: Settings) -> Outputs:
         tag=tag_of(settings),
         explain=lambda tag: explain_tag(settings, tag),
         fresh=settings.fresh,
+        stdout_fd=stdout_fd,
     )
     return open_outputs(place)
 

@@ -335,6 +335,7 @@ class Loop:
     def _drain_output(self) -> None:
         """Write what is left, as long as the reader takes it; a second signal gives up."""
         while self._recorder.flush():
-            if len(self._interrupts.received) > 1 or (self.stop is not None and time.monotonic() > self.stop.deadline):
+            self._heed_signals()
+            if self.stop is not None and time.monotonic() > self.stop.deadline:
                 return
             self._selector.select(0.05)

@@ -7,7 +7,7 @@ import os
 import selectors
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from jqcli.core.codec import Scheme, is_record
@@ -21,12 +21,15 @@ from jqcli.errors import JqcliError, StopNow, UsageError
 from jqcli.tag import tag_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jqcli.config import Settings
     from jqcli.edge.outputs import Outputs
     from jqcli.engine.base import Engine
     from jqcli.loop import Loop
 
 _HEAD_BYTES = 1 << 16
+_STDOUT = 1
 
 
 def execute(settings: Settings) -> int:
@@ -48,8 +51,12 @@ def execute(settings: Settings) -> int:
         from jqcli.report import say_beginning  # noqa: PLC0415
 
         interrupts = stack.enter_context(Interrupts(lambda count: _notify(engine, count)))
-        policies = engine.start()
-        outputs = open_files(settings)
+        stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
+        try:
+            policies = engine.start(lambda: not interrupts.received)
+        except StopNow:
+            return 128 + interrupts.received[0]
+        outputs = open_files(settings, stdout_fd)
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
@@ -70,7 +77,7 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     try:
         code = loop.run()
     except StopNow:
-        code = 130
+        code = loop.stop.code if loop.stop is not None else 130
     except JqcliError as error:
         code, problem = error.exit_code, error
     finally:
@@ -83,6 +90,19 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     if problem is not None:
         raise problem
     return code
+
+
+@contextmanager
+def _guard_stdout() -> Iterator[int]:
+    """Let what is printed in this process go to stderr, and give a descriptor for the results instead."""
+    kept = os.dup(_STDOUT)
+    os.dup2(2, _STDOUT)
+    try:
+        yield kept
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
 
 
 def _pass_on(lines: list[str], loop: Loop) -> None:

@@ -67,7 +67,7 @@ def _add_record(line: bytes, at: int, path: str, tag: str, settled: Settled, exp
 
 
 def read_letters(fd: int, path: str, tag: str, output: str | None, settled: Settled) -> int:
-    """Remember the letters that this command line wrote; return how many. Others' letters are left alone."""
+    """Remember the letters of this command line; return how many. Others' are left alone; `output` None has none."""
     count = 0
     for offset, block in _read_blocks(fd, path):
         at = offset
@@ -78,7 +78,7 @@ def read_letters(fd: int, path: str, tag: str, output: str | None, settled: Sett
                     f"{path}: holds lines that are no dead letters (byte {at}); choose another --dlq"
                 )
             found_tag, text = _split_key(letter, path)
-            if found_tag == tag and letter.get("output") == output:
+            if output is not None and found_tag == tag and letter.get("output") == output:
                 count += 1
                 _add_letter(line, letter, key_of_text(text), at, settled)
             at += len(line) + 1

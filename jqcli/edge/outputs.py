@@ -16,14 +16,13 @@ from jqcli.errors import FileError, ForeignFileError, printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STDOUT = 1
 _HEAD = b'{"id":'
 
 
 class Place(NamedTuple):
     """Where this run writes, and how its keys are tagged; `output` is None for stdout.
 
-    `explain` says in words what a record with another tag was made by.
+    `explain` says in words what a record with another tag was made by; `stdout_fd` is where stdout's reader is.
     """
 
     output: str | None
@@ -31,6 +30,7 @@ class Place(NamedTuple):
     tag: str
     explain: Callable[[str], str]
     fresh: bool = False
+    stdout_fd: int = 1
 
 
 class Outputs(NamedTuple):
@@ -68,9 +68,10 @@ def open_outputs(place: Place) -> Outputs:
     settled = Settled()
     renamed: list[str] = []
     if not is_journal(place.output):
-        stream = _open_stream(place.output)
+        stream = _open_stream(place)
         return Outputs(stream, _open_letters(place, None, settled, renamed), settled, renamed)
     assert place.output is not None  # noqa: S101 - a journal has a path
+    is_new = not os.path.exists(place.output)
     fd = _lock_results(place.output)
     try:
         if place.fresh and os.fstat(fd).st_size:
@@ -83,6 +84,8 @@ def open_outputs(place: Place) -> Outputs:
         cut_torn_tail(fd, place.output)
         return Outputs(ResultsFile(fd, place.output), letters, settled, renamed)
     except BaseException:
+        if is_new and not os.fstat(fd).st_size:
+            os.unlink(place.output)
         os.close(fd)
         raise
 
@@ -99,13 +102,13 @@ def _lock_results(path: str) -> int:
         os.close(fd)
 
 
-def _open_stream(output: str | None) -> ResultsStream:
-    if output is None:
-        return ResultsStream(_STDOUT, "stdout")
+def _open_stream(place: Place) -> ResultsStream:
+    if place.output is None:
+        return ResultsStream(place.stdout_fd, "stdout")
     try:
-        return ResultsStream(os.open(output, os.O_WRONLY | os.O_CLOEXEC), output)
+        return ResultsStream(os.open(place.output, os.O_WRONLY | os.O_CLOEXEC), place.output)
     except OSError as error:
-        raise FileError(f"{output}: {error.strerror}") from error
+        raise FileError(f"{place.output}: {error.strerror}") from error
 
 
 def _open_letters(place: Place, output: str | None, settled: Settled, renamed: list[str]) -> Letters:

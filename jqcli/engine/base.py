@@ -24,8 +24,8 @@ class Engine(Protocol):
     can_kill: bool
     isolates: bool
 
-    def start(self) -> dict[str | None, Policy]:
-        """Load the handlers and return their own policies; raises HandlerLoadError."""
+    def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:
+        """Load the handlers and return their policies; raises HandlerLoadError, or StopNow when it is not wanted."""
 
     def room(self, now: float) -> int:
         """Return how many more batches it can use at once."""

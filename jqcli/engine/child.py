@@ -72,6 +72,7 @@ class Child:
         self._outbox = bytearray()
         self.heard_at = time.monotonic()
         self.is_broken = False
+        self._is_shut = False
         self.send(pack(Kind.SETUP, setup))
 
     @property
@@ -100,15 +101,18 @@ class Child:
 
     def flush(self) -> None:
         """Send what waits, as far as it goes."""
-        if self.is_broken or not self._outbox:
+        if self._is_shut or self.is_broken:
+            self._outbox.clear()
+        if not self._outbox:
             return
         try:
             sent = self.channel.send(self._outbox)
             del self._outbox[:sent]
         except BlockingIOError:
             pass
-        except OSError:
-            self._break()
+        except OSError:  # it is gone, or will not read; what it said before is still in the channel
+            self._is_shut = True
+            self._outbox.clear()
 
     def receive(self) -> Iterator[tuple[Kind, bytes]]:
         """Yield the frames that arrived; raises FrameError for what is none."""

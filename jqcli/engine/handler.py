@@ -9,7 +9,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jqcli.errors import HandlerLoadError, suggest
+from jqcli.errors import HandlerLoadError, StopNow, suggest
 from jqcli.policy import Policy
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _load_module(spec: str, module_name: str) -> ModuleType:
             return _load_file(spec, module_name)
         _put_on_path(os.getcwd())
         return importlib.import_module(module_name)
-    except HandlerLoadError:
+    except (HandlerLoadError, StopNow):
         raise
     except BaseException as error:
         raise HandlerLoadError(_describe(spec, f"importing {module_name}", error)) from error

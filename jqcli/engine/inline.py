@@ -17,7 +17,7 @@ from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.ledger import Ledger
-from jqcli.engine.memory import REVOKED, Memory, create_file
+from jqcli.engine.memory import REVOKED, Memory
 from jqcli.engine.runner import Runner
 from jqcli.engine.worker import load_handlers
 
@@ -42,12 +42,12 @@ class Inline:
     def __init__(self, setup: Setup, specs: Specs) -> None:
         self._setup = setup
         self._specs = specs
-        self._ledger = Ledger(Memory.attach(create_file()))
+        self._ledger = Ledger(Memory.create())
         self._frames: deque[tuple[Kind, bytes]] = deque()
         self._events: list[Event] = []
         self._runner: Runner | None = None
 
-    def start(self) -> dict[str | None, Policy]:
+    def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:  # noqa: ARG002 - the protocol's
         """Load the handlers; raises HandlerLoadError."""
         handlers = load_handlers(self._specs)
         self._runner = Runner(self._setup, handlers, self._ledger.memory, self._hear)

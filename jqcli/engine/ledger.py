@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jqcli.core.effect import Limits, Work
+    from jqcli.engine.cause import Cause
 
 _KEY = 16
 _OWN_ID = 8
@@ -129,26 +130,59 @@ class Ledger:
             events += [Returned(run.batch, rest), Ended(run.batch)]
         return events, self._clear()
 
-    def bury(self, verdict: str, kind: str, message: str, now: float) -> tuple[list[Event], list[Work]]:
-        """Settle with a worker that is dead: keep what it finished, charge what it was at, give back the rest."""
+    def bury(self, cause: Cause, now: float, *, is_garbled: bool = False) -> tuple[list[Event], list[Work]]:
+        """Settle with a worker that is dead: keep what it finished, charge what it was at, give back the rest.
+
+        Where the channel `is_garbled`, frames were lost. Then its records count only if they are exactly those of the
+        jobs before the one that ran; else all is run again, and somebody is charged, or it would go on for ever.
+        """
         running = self.running()
         events: list[Event] = []
-        if self.runs:
+        head = self.memory.words[HEAD]
+        if is_garbled and not self._is_sure(running):
+            self.memory.take(head)
+            running = running or self._suspect(now)
+        elif self.runs:
             events += self._collect(self.runs[0])
-        elif self.memory.words[HEAD] != self.memory.tail:
-            self.memory.take(self.memory.words[HEAD])
+        else:
+            self.memory.take(head)
         if running is not None and running.index is None:
-            events.append(Unprepared(running.batch, message))
+            events.append(Unprepared(running.batch, cause.message))
             self.preparing.pop(running.batch)
         elif running is not None:
-            run = self.runs[0]
-            position = self.memory.words[STARTED] - 1
-            if position >= run.told and position not in run.failed:
-                run.failed.add(position)
-                failure = Failure(verdict, kind, message, "", (kind, *_BASES), now - running.since)
-                events.append(Failed(run.batch, run.order[position], failure))
+            events += self._charge(running, cause, now)
         given, works = self.give_back()
         return events + given, works
+
+    def _charge(self, running: Running, cause: Cause, now: float) -> list[Event]:
+        """Return the failure of the attempt that ran, unless its record was there already."""
+        run = self.runs[0]
+        assert running.index is not None  # noqa: S101 - the caller looks
+        position = run.order.index(running.index)
+        if position < run.told or position in run.failed:
+            return []
+        run.failed.add(position)
+        names = (cause.type, *_BASES)
+        failure = Failure(cause.verdict, cause.type, cause.message, "", names, now - running.since)
+        return [Failed(run.batch, running.index, failure)]
+
+    def _is_sure(self, running: Running | None) -> bool:
+        """Tell whether the ring holds exactly the records of what stands before the running job of the first run."""
+        if running is None or running.index is None:
+            return False
+        run = self.runs[0]
+        before = range(run.told, self.memory.words[STARTED] - 1)
+        count = b"".join(run.large + self.memory.peek(self.memory.words[HEAD])).count(b"\n")
+        return count == sum(at not in run.failed for at in before)
+
+    def _suspect(self, now: float) -> Running | None:
+        """Return the first job that was not told of."""
+        if not self.runs:
+            return None
+        run = self.runs[0]
+        untold = (at for at in range(run.told, len(run.order)) if at not in run.failed)
+        at = next(untold, None)
+        return None if at is None else Running(run.batch, run.order[at], now, None)
 
     def _collect(self, run: _Run) -> list[Event]:
         """Take the records that a dead worker finished and had not told of."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from jqcli.engine.cause import Cause, crash
 
 if TYPE_CHECKING:
     from jqcli.engine.child import Child
@@ -20,25 +22,12 @@ _SHORT = 0.1  # a batch is sent ahead of one that began less than this ago
 _DEPTH = 3
 
 
-class Cause(NamedTuple):
-    """Why the parent ends a worker, as its job's failure will say it."""
-
-    verdict: str
-    type: str
-    message: str
-
-
 class Step(Enum):
     """What is next in taking work back."""
 
     NONE = auto()
     ASK = auto()
     TAKE = auto()
-
-
-def crash(message: str) -> Cause:
-    """Return the cause of a worker that does what it must not."""
-    return Cause("crash", "jqcli.WorkerCrash", message)
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +45,7 @@ class Worker:
     started_at: float
     is_ready: bool = False
     is_dead: bool = False
+    is_garbled: bool = False
     asked_back: tuple[float, float] | None = None
     is_stopping: bool = False
     may_stop: bool = False

@@ -34,6 +34,15 @@ class Memory(NamedTuple):
     map: mmap.mmap
 
     @classmethod
+    def create(cls) -> Memory:
+        """Return a memory of this process alone."""
+        fd = create_file()
+        try:
+            return cls.attach(fd)
+        finally:
+            os.close(fd)
+
+    @classmethod
     def attach(cls, fd: int) -> Memory:
         """Map the memory behind a file descriptor."""
         mapped = mmap.mmap(fd, _OFFSET + RING_SIZE)
@@ -69,13 +78,19 @@ class Memory(NamedTuple):
 
     def take(self, until: int) -> list[bytes]:
         """Return the bytes of the ring up to head position `until` and give their room back."""
+        pieces = self.peek(until)
+        self.words[TAIL] = until
+        return pieces
+
+    def peek(self, until: int) -> list[bytes]:
+        """Return the bytes of the ring up to head position `until`."""
         tail = self.words[TAIL]
         if until == tail:
             return []
         start, end = tail % RING_SIZE, until % RING_SIZE
-        pieces = [bytes(self.ring[start:end])] if start < end else [bytes(self.ring[start:]), bytes(self.ring[:end])]
-        self.words[TAIL] = until
-        return pieces
+        if start < end:
+            return [bytes(self.ring[start:end])]
+        return [bytes(self.ring[start:]), bytes(self.ring[:end])]
 
     def close(self) -> None:
         """Unmap."""

@@ -15,13 +15,14 @@ import orjson
 from jqcli.core.event import Ended, Event, Lost, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
+from jqcli.engine.cause import Cause, crash
 from jqcli.engine.child import Child
 from jqcli.engine.frame import FrameError, Kind, pack
 from jqcli.engine.keeper import Keeper
 from jqcli.engine.ledger import Ledger
-from jqcli.engine.member import START_LIMIT, Cause, Step, Worker, crash
+from jqcli.engine.member import START_LIMIT, Step, Worker
 from jqcli.engine.memory import REVOKED
-from jqcli.errors import FileError, HandlerLoadError
+from jqcli.errors import FileError, HandlerLoadError, StopNow
 from jqcli.policy import Policy
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _REAP_LIMIT = 1.0
 _CLOSE_LIMIT = 2.0
 _WATCH_EVERY = 0.02
 _STARTS_TRIED = 2
+_START_LOOK = 0.1
 
 
 class Pool:
@@ -67,13 +69,15 @@ class Pool:
             self._keeper.close()
             raise
 
-    def start(self) -> dict[str | None, Policy]:
-        """Wait until a worker has loaded the handlers; raises HandlerLoadError."""
+    def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:
+        """Wait until a worker has loaded the handlers; raises HandlerLoadError, or StopNow when it is not wanted."""
         deadline = time.monotonic() + START_LIMIT
         while self._policies is None:
             if self._start_error or time.monotonic() > deadline:
                 raise HandlerLoadError(self._start_error or "no worker was ready in time")
-            for key, mask in self._selector.select(0.5):
+            if not is_wanted():
+                raise StopNow
+            for key, mask in self._selector.select(_START_LOOK):
                 key.data(mask)
             self._watch(time.monotonic())
         self._events.clear()
@@ -228,6 +232,7 @@ class Pool:
                 self._hear(worker, kind, body)
         except FrameError as error:
             self._end(worker, crash(f"the worker sent {error}"))
+            worker.is_garbled = True
             worker.child.mute()
         self._watch_outbox(worker)
 
@@ -275,7 +280,7 @@ class Pool:
         self._keeper.remove(worker.child.pid)
         ending = worker.child.reap(_REAP_LIMIT) or "no exit status"
         cause = worker.cause or crash(f"the worker ended with {ending}")
-        events, works = worker.ledger.bury(*cause, now)
+        events, works = worker.ledger.bury(cause, now, is_garbled=worker.is_garbled)
         self._events += events
         self._orders = works + self._orders
         self._workers.remove(worker)

@@ -44,7 +44,13 @@ def load_handlers(specs: Specs) -> dict[str | None, Handler]:
 
 
 def main() -> None:
-    """Serve one parent until its channel closes."""
+    """Serve one parent until its channel closes, be it by a handler."""
+    # What a handler raises never gets here, so an OSError is the channel's.
+    with contextlib.suppress(OSError):
+        _serve()
+
+
+def _serve() -> None:
     channel_fd, memory_fd, parent = map(int, sys.argv[1:4])
     _settle_in(parent)
     channel = socket.socket(fileno=channel_fd)

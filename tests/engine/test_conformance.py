@@ -292,7 +292,7 @@ def shared(request, handlers):
     specs = specs_of(handlers, told=True, Counting=True)
     specs["short"] = (f"{handlers}:told", Policy(max_attempts=2))
     bench = open_bench(request.param, specs)
-    assert bench.engine.start()["told"].to_dict() == {"max_attempts": 7, "timeout": 9.0}
+    assert bench.engine.start(lambda: True)["told"].to_dict() == {"max_attempts": 7, "timeout": 9.0}
     with closing(bench):
         yield bench
 
@@ -301,7 +301,7 @@ def shared(request, handlers):
 def alone(request, handlers):
     """An engine of each kind for one test, which may leave it in any state."""
     bench = open_bench(request.param, specs_of(handlers))
-    bench.engine.start()
+    bench.engine.start(lambda: True)
     with closing(bench):
         yield bench
 
@@ -309,7 +309,7 @@ def alone(request, handlers):
 @pytest.fixture
 def pool(handlers):
     bench = open_bench(Pool, specs_of(handlers))
-    bench.engine.start()
+    bench.engine.start(lambda: True)
     with closing(bench):
         yield bench
 
@@ -317,7 +317,7 @@ def pool(handlers):
 @pytest.fixture
 def pair(handlers):
     bench = open_bench(Pool, specs_of(handlers), workers=2)
-    bench.engine.start()
+    bench.engine.start(lambda: True)
     with closing(bench):
         yield bench
 
@@ -580,7 +580,7 @@ ENGINES = pytest.mark.parametrize("kind", [Inline, Pool], ids=["inline", "proces
 def test_handlers_are_left_when_the_engine_closes(kind, handlers, effects):
     before = count_effects(effects)[-1]
     bench = open_bench(kind, {None: (f"{handlers}:Counting", Policy())})
-    bench.engine.start()
+    bench.engine.start(lambda: True)
     bench.run_all([b"1"])
     assert bench.engine.close(at_once=False) == []
     assert bench.engine.close(at_once=True) == []
@@ -590,7 +590,7 @@ def test_handlers_are_left_when_the_engine_closes(kind, handlers, effects):
 @ENGINES
 def test_a_handler_that_cannot_be_left_does_not_keep_the_engine_from_closing(kind, handlers):
     bench = open_bench(kind, {None: (f"{handlers}:BadExit", Policy())})
-    bench.engine.start()
+    bench.engine.start(lambda: True)
     batch = bench.run_all([b"1"])
     assert bench.engine.close(at_once=False) == []
     assert len(bench.records[batch]) == 1
@@ -604,7 +604,7 @@ def test_a_handler_that_cannot_be_loaded_is_said_at_the_start(kind, text, tmp_pa
     (tmp_path / "broken.py").write_text(text)
     bench = open_bench(kind, {None: (f"{tmp_path / 'broken.py'}:work", Policy())})
     with closing(bench), pytest.raises(HandlerLoadError, match=r"broken\.py"):
-        bench.engine.start()
+        bench.engine.start(lambda: True)
 
 
 # What engines do that isolate their attempts
@@ -809,7 +809,7 @@ def test_workers_that_cannot_load_their_handlers_any_more_are_reported_lost(tmp_
     path.write_text("import os\ndef work(payload):\n    os._exit(1)\n")
     bench = open_bench(Pool, {None: (f"{path}:work", Policy())})
     with closing(bench):
-        bench.engine.start()
+        bench.engine.start(lambda: True)
         path.write_text("raise RuntimeError('gone')\n")
         bench.prepare([b"1"])
         bench.wait(lambda: bench.lost)
@@ -840,7 +840,7 @@ def test_where_the_kernel_has_no_pidfd_a_death_is_noticed_all_the_same(handlers,
     monkeypatch.delattr(os, "pidfd_open")
     bench = open_bench(Pool, specs_of(handlers))
     with closing(bench):
-        bench.engine.start()
+        bench.engine.start(lambda: True)
         batch = bench.run_all([{"do": "none"}, {"do": "kill"}, {"do": "none"}])
         assert list(bench.failures[batch]) == [1]
         assert bench.returned[batch] == [2]

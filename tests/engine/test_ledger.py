@@ -17,6 +17,7 @@ from jqcli.core.codec import Scheme
 from jqcli.core.effect import Limits, Work
 from jqcli.core.event import Answer, Ended, Failed, Finished, Returned, Unprepared
 from jqcli.engine import frame
+from jqcli.engine.cause import crash
 from jqcli.engine.frame import HEADER, FrameError, Kind
 from jqcli.engine.handler import Handler
 from jqcli.engine.ledger import Ledger
@@ -100,7 +101,7 @@ class Scene:
 
     def bury(self):
         self.read()
-        events, works = self.ledger.bury("crash", "jqcli.WorkerCrash", "the worker ended", 1e9)
+        events, works = self.ledger.bury(crash("the worker ended"), 1e9)
         self.events += events
         return works
 

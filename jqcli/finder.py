@@ -25,11 +25,11 @@ class Finder:
 
     def find(self, batch: int | None, job: Job) -> First | None:
         """Return the completed or skipped first of a job's identity; `batch` is the one that took the identity."""
+        key_text = f"{self._tag}:{job.key_text}"
         if batch is not None:
-            key_text = f"{self._tag}:{job.key_text}"
             held = b"" if self._window is None else self._window.peek(batch)
             found = search_records(held, key_text) or self._results.find(batch, key_text)
             if found is not None:
                 return found
         offset = self._settled.done_at(claim_key(job.key, job.payload_hash))
-        return None if offset is None else self._results.find_at(offset)
+        return None if offset is None else self._results.find_at(offset, key_text)

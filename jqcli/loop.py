@@ -242,7 +242,7 @@ class Loop:
                 case _:
                     self._recorder.settle(effect)
         self._recorder.flush_doubles()
-        self._jobs_left += sum(isinstance(effect, do.Pass) and effect.status is None for effect in effects)
+        self._jobs_left += sum(effect.statuses.get(None, 0) for effect in effects if isinstance(effect, do.Pass))
         self._check_failures()
 
     def _check_failures(self) -> None:

@@ -77,12 +77,12 @@ class Recorder:
                 self.tally.read += lines
                 if self._window is not None:
                     self._window.open(batch, lines)
-            case do.Pass(place, status):
-                if status is None:
-                    self.tally.read -= 1
-                else:
-                    self._count_settled(status)
-                self._leave_gap(place)
+            case do.Pass(batch, indexes, statuses):
+                for status, count in statuses.items():
+                    self._count_passed(status, count)
+                if self._window is not None:
+                    for index in indexes:
+                        self._window.put(batch, index, b"")
             case do.Bury():
                 self._bury(effect)
             case do.Double(place, job, first):
@@ -92,7 +92,7 @@ class Recorder:
         """Write the letter of a line that was too long to be read, unless an earlier run has."""
         self.tally.read += 1
         if self._settled.claim(claim_key(part.digest, None), _NO_ID) is not None:
-            self._count_settled("dead")
+            self._count_passed("dead", 1)
             return
         message = f"a line of {part.size} bytes; see --max-line"
         self._letters.append(oversized_letter(self.head, source, made_id, part, message, time.time()))
@@ -157,8 +157,13 @@ class Recorder:
         if self._window is not None:
             self._window.put(place.batch, place.index, b"")
 
-    def _count_settled(self, status: str) -> None:
+    def _count_passed(self, status: str | None, count: int) -> None:
+        """Count lines that are blank, or that an earlier run settled."""
+        if status is None:
+            self.tally.read -= count
+            return
         name = "dead" if status == STATUSES[-1] else status
-        setattr(self.tally, name, getattr(self.tally, name) + 1)
-        self.tally.settled_before += 1
-        self.tally.dead_before += name == "dead"
+        setattr(self.tally, name, getattr(self.tally, name) + count)
+        self.tally.settled_before += count
+        if name == "dead":
+            self.tally.dead_before += count

@@ -10,7 +10,7 @@ from jqcli.model import Job, Line
 if TYPE_CHECKING:
     from jqcli.core.event import Answer
 
-AIM_SECONDS = 0.01  # of work a batch: long against the 0.1 ms that a trip costs, short against a human's patience
+AIM_SECONDS = 0.02  # of work a batch: long against the 0.3 ms that a trip costs, short against a human's patience
 AUTO_MOST = 4096
 _FIRST = 1  # nothing is known of what a job costs: let it not wait behind another
 _GROWTH = 4
@@ -98,13 +98,13 @@ class Batch:
 
 
 class Sizer:
-    """Says how many lines the next batch should have: the user's number, or what takes some 10 ms.
+    """Says how many lines the next batch should have: the user's number, or what takes some 20 ms.
 
     >>> sizer = Sizer(None)
     >>> for _ in range(9):
     ...     sizer.note(jobs=sizer.size, seconds=sizer.size * 0.001)
     >>> sizer.size
-    10
+    20
     """
 
     def __init__(self, fixed: int | None) -> None:

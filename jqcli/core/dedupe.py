@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli.core.codec import KEY_SIZE
@@ -16,6 +17,8 @@ from jqcli.core.settled import Settled, claim_key
 from jqcli.core.taken import Taken
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jqcli.core.event import Answer
 
 _NO_HASH = bytes(KEY_SIZE)
@@ -26,8 +29,8 @@ _NO_ID = bytes(ID_SIZE)
 class Finding:
     """What a ruling says of a line that does not simply run.
 
-    `kind`: blank, unusable, settled, duplicate, conflict, or asks (it may run, and asks for something).
-    `detail`: an unusable line's note, a settled line's status, what a line asks for.
+    `kind`: unusable, duplicate, conflict, or asks (it may run, and asks for something); `detail`: an unusable line's
+    note, or what a line asks for.
     """
 
     index: int
@@ -36,10 +39,17 @@ class Finding:
 
 
 class Ruling(NamedTuple):
-    """The indexes that may run (None: all) and what there is to say of lines."""
+    """The indexes that may run (None: all), and what there is to say of the other lines.
+
+    `passed` are the indexes of lines that need no record of this run, `statuses` how many of them there are by status
+    (None: blank), `dead` the identities among them that an earlier run buried.
+    """
 
     order: array[int] | None
     findings: list[Finding]
+    passed: list[int]
+    statuses: dict[str | None, int]
+    dead: list[bytes]
 
 
 class Identities:
@@ -59,50 +69,69 @@ class Identities:
         """Rule over a batch and take its identities."""
         is_plain = not answer.notes and not answer.hashes and not self.settled.records
         if is_plain and (not self._dedupe or self.taken.add_all(answer.keys, batch)):
-            return Ruling(None, [])
+            return Ruling(None, [], [], {}, [])
         return self._rule_each(batch, answer)
 
     def _rule_each(self, batch: int, answer: Answer) -> Ruling:
         notes = dict(answer.notes)
-        order = array("I")
-        findings: list[Finding] = []
-        for index, key in enumerate(self.taken.split(answer.keys)):
-            note = notes.get(index)
-            if note is not None and "blank" in note:
-                findings.append(Finding(index, "blank"))
-                continue
-            payload_hash = answer.hashes[index * KEY_SIZE : (index + 1) * KEY_SIZE] or _NO_HASH
-            own_id = answer.own_ids[index * ID_SIZE : (index + 1) * ID_SIZE] or _NO_ID
-            given = None if payload_hash == _NO_HASH else payload_hash
-            found = self._rule_line(batch, key, given, own_id, note)
-            if found is None:
-                order.append(index)
-                if note is not None:
-                    findings.append(Finding(index, "asks", note["asks"]))
-            else:
-                findings.append(Finding(index, *found))
-        is_whole = len(order) == len(answer.keys) // KEY_SIZE
-        return Ruling(None if is_whole else order, findings)
+        ruling = Ruling(array("I"), [], [], {}, [])
+        order, statuses = array("I"), ruling.statuses
+        keys = self.taken.split(answer.keys)
+        for index, (key, payload_hash, own_id) in enumerate(zip(keys, *_columns(answer, len(keys)), strict=True)):
+            note = notes.get(index) if notes else None
+            is_usable = note is None or "asks" in note
+            status: str | None = None
+            if note is None or "blank" not in note:
+                status = self._claim(batch, key, payload_hash, own_id, is_usable=is_usable)
+                if status is None:
+                    found = self._rule_line(batch, index, key, payload_hash, note)
+                    if found is not None:
+                        ruling.findings.append(found)
+                    if found is None or found.kind == "asks":
+                        order.append(index)
+                    continue
+                if status == "dead" and is_usable:
+                    ruling.dead.append(key)
+            ruling.passed.append(index)
+            statuses[status] = statuses.get(status, 0) + 1
+        return ruling._replace(order=None if len(order) == len(keys) else order)
+
+    def _claim(
+        self, batch: int, key: bytes, payload_hash: bytes | None, own_id: bytes, *, is_usable: bool
+    ) -> str | None:
+        """Return the status of the earlier record that settles a line, None where there is none."""
+        if not self.settled.records:
+            return None
+        status = self.settled.claim(key if payload_hash is None else claim_key(key, payload_hash), own_id)
+        if status is None:
+            return None
+        if status != "conflict" and payload_hash is not None:
+            self._owners.setdefault(key, payload_hash)
+        if status == "dead" and is_usable and self._dedupe:
+            self.taken.add(key, batch)
+        return status
 
     def _rule_line(
-        self, batch: int, key: bytes, payload_hash: bytes | None, own_id: bytes, note: dict[str, Any] | None
-    ) -> tuple[str, Any] | None:
-        """Return kind and detail of a line that may not run."""
-        is_usable = note is None or "asks" in note
-        status = self.settled.claim(claim_key(key, payload_hash), own_id) if self.settled.records else None
-        if status is not None:
-            if status != "conflict" and payload_hash is not None:
-                self._owners.setdefault(key, payload_hash)
-            if status == "dead" and is_usable and self._dedupe:
-                self.taken.add(key, batch)
-            return "settled", status
-        if not is_usable:
-            return "unusable", note
-        if not self._dedupe:
-            return None
-        if payload_hash is not None and self._owners.setdefault(key, payload_hash) != payload_hash:
-            return "conflict", None
-        if key in self.taken or self.settled.done_at(claim_key(key, payload_hash)) is not None:
-            return "duplicate", None
-        self.taken.add(key, batch)
-        return None
+        self, batch: int, index: int, key: bytes, payload_hash: bytes | None, note: dict[str, Any] | None
+    ) -> Finding | None:
+        """Return what there is to say of a line of this run; None where it simply runs."""
+        if note is not None and "asks" not in note:
+            return Finding(index, "unusable", note)
+        if self._dedupe:
+            if payload_hash is not None and self._owners.setdefault(key, payload_hash) != payload_hash:
+                return Finding(index, "conflict")
+            if key in self.taken or self.settled.done_at(claim_key(key, payload_hash)) is not None:
+                return Finding(index, "duplicate")
+            self.taken.add(key, batch)
+        return None if note is None else Finding(index, "asks", note["asks"])
+
+
+def _columns(answer: Answer, count: int) -> tuple[Iterable[bytes | None], Iterable[bytes]]:
+    """Return the payload hashes of given keys (None: the key was not given) and the marks of ids, line by line."""
+    hashes: Iterable[bytes | None] = repeat(None, count)
+    if answer.hashes:
+        rows = (answer.hashes[at : at + KEY_SIZE] for at in range(0, KEY_SIZE * count, KEY_SIZE))
+        hashes = [None if row == _NO_HASH else row for row in rows]
+    if not answer.own_ids:
+        return hashes, repeat(_NO_ID, count)
+    return hashes, [answer.own_ids[at : at + ID_SIZE] for at in range(0, ID_SIZE * count, ID_SIZE)]

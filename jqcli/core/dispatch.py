@@ -37,7 +37,7 @@ from jqcli.model import First, Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jqcli.core.dedupe import Finding, Identities
+    from jqcli.core.dedupe import Finding, Identities, Ruling
     from jqcli.core.rules import Moment, Rules
     from jqcli.model import Failure
 
@@ -160,7 +160,9 @@ class Dispatch:
         ruling = self._identities.rule(batch.number, answer)
         effects: list[Effect] = [Opened(batch.number, batch.lines)]
         limits = Limits(self._rules.of(None, None, None).timeout, {})
-        if not ruling.findings:
+        if ruling.passed:
+            effects.append(self._pass(batch, ruling))
+        if not ruling.findings and (ruling.order is None or len(ruling.order)):
             return [*effects, Run(batch.number, batch.lines, ruling.order, limits)]
         held: set[int] = set()
         for finding in ruling.findings:
@@ -175,6 +177,7 @@ class Dispatch:
         if order:
             return [*effects, Run(batch.number, batch.lines, array("I", order), limits)]
         self._release(batch)
+        self.sizer.note(batch.lines, 0.0)  # nothing of it costs anything, so the next may be larger
         return [*effects, Drop(batch.number)]
 
     def _consider(self, finding: Finding, limits: Limits, now: Moment) -> set[int]:
@@ -195,11 +198,6 @@ class Dispatch:
     def _apply(self, batch: Batch, finding: Finding) -> list[Effect]:
         """Deal with a line that does not run."""
         place = Place(batch.number, finding.index)
-        if finding.kind in ("blank", "settled"):
-            self.lines -= 1
-            if finding.detail == "dead":
-                self._recall_dead(batch, finding.index)
-            return [Pass(place, finding.detail)]
         line = batch.line(finding.index)
         key = batch.keys[16 * finding.index : 16 * finding.index + 16]
         if finding.kind == "unusable":
@@ -224,11 +222,14 @@ class Dispatch:
         self.lines -= 1
         return [self._follow(pending, first)]
 
-    def _recall_dead(self, batch: Batch, index: int) -> None:
-        key = batch.keys[16 * index : 16 * index + 16]
-        first = self._identities.settled.dead.get(key)
-        if first is not None:
-            self._dead.setdefault(key, first)
+    def _pass(self, batch: Batch, ruling: Ruling) -> Pass:
+        """Go past lines that need no record; what an earlier run buried is dead for its duplicates too."""
+        self.lines -= len(ruling.passed)
+        for key in ruling.dead:
+            first = self._identities.settled.dead.get(key)
+            if first is not None:
+                self._dead.setdefault(key, first)
+        return Pass(batch.number, ruling.passed, ruling.statuses)
 
     # Runs end
 

@@ -103,10 +103,11 @@ class Double(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """A line needs no record of this run: it is blank (`status` is None), or was settled by an earlier one."""
+    """Lines need no record of this run: blank ones (status None), and those that an earlier run settled."""
 
-    place: Place
-    status: str | None
+    batch: int
+    indexes: list[int]
+    statuses: dict[str | None, int]
 
 
 class Opened(NamedTuple):

@@ -80,7 +80,7 @@ def mark_id(text: bytes) -> bytes:
     >>> mark_id(b"") == bytes(8), mark_id(b'"a"') == mark_id(b'"b"')
     (True, False)
     """
-    return blake2b(text, digest_size=ID_SIZE).digest() if text else _NO_ID
+    return blake2b(text).digest()[:ID_SIZE] if text else _NO_ID
 
 
 def id_text(job_id: str | int) -> bytes:

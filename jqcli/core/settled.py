@@ -6,18 +6,20 @@ unclaimed record of its identity whose id was made up. A letter of a given key s
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from jqcli.core.codec import hash_bytes
 from jqcli.core.prepare import ID_SIZE, mark_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jqcli.model import First
 
 STATUSES = ("completed", "duplicate", "skipped", "dead", "conflict")
-_MADE_ID = re.compile(rb'".*:[0-9]+"', re.DOTALL)
 _NO_ID = bytes(ID_SIZE)
 
 # One integer a record keeps a million of them in memory: 8 bytes of id, 1 bit "id looks made up", 3 bits of status,
@@ -27,6 +29,13 @@ _MADE = 1 << 64
 _STATUS_SHIFT = 65
 _CLAIMED = 1 << 68
 _OFFSET_SHIFT = 69
+_STATUS_BITS = {status.encode(): number << _STATUS_SHIFT for number, status in enumerate(STATUSES)}
+
+
+def _looks_made(id_json: bytes) -> bool:
+    """Tell whether an id is a text that ends in `:` and digits, as those do that were made up."""
+    _, colon, number = id_json.rpartition(b":")
+    return bool(colon) and number[:-1].isdigit() and number[-1:] == b'"'
 
 
 def claim_key(key: bytes, payload_hash: bytes | None) -> bytes:
@@ -44,12 +53,15 @@ class Settled:
     count: int = 0
 
     def add(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
-        """Remember one record; `id_json` is its id's JSON text, `offset` its place in its file."""
+        """Remember one record; `id_json` is its id's JSON text, `offset` where to look for it in its file."""
         entry = int.from_bytes(mark_id(id_json), "little") | STATUSES.index(status) << _STATUS_SHIFT
         entry |= offset << _OFFSET_SHIFT
-        if _MADE_ID.fullmatch(id_json):
+        if _looks_made(id_json):
             entry |= _MADE
         self.count += 1
+        self._put(claim, entry)
+
+    def _put(self, claim: bytes, entry: int) -> None:
         known = self.records.get(claim)
         if known is None:
             self.records[claim] = entry
@@ -57,6 +69,22 @@ class Settled:
             known.append(entry)
         else:
             self.records[claim] = [known, entry]
+
+    def add_all(self, keys: Sequence[bytes], ids: Sequence[bytes], statuses: Sequence[bytes], offset: int) -> None:
+        """Remember the records of a block at `offset`, as `add` does one; a quarter of the cost."""
+        marks = Struct("<" + "Q56x" * len(ids)).unpack(b"".join([blake2b(text).digest() for text in ids]))
+        at = offset << _OFFSET_SHIFT
+        entries = [
+            mark | _STATUS_BITS[status] | at | (_MADE if _looks_made(text) else 0)
+            for mark, status, text in zip(marks, statuses, ids, strict=True)
+        ]
+        fresh = dict(zip(keys, entries, strict=True))
+        self.count += len(keys)
+        if len(fresh) == len(keys) and self.records.keys().isdisjoint(fresh):
+            self.records.update(fresh)
+            return
+        for key, entry in zip(keys, entries, strict=True):
+            self._put(key, entry)
 
     def add_redriven(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
         """Remember one letter of a redriven job, which supersedes the job's earlier one."""
@@ -87,7 +115,7 @@ class Settled:
         return None
 
     def done_at(self, claim: bytes) -> int | None:
-        """Return the offset of the record with which an identity completed or was skipped, if it did."""
+        """Return from which offset on the record stands with which an identity completed or was skipped, if it did."""
         known = self.records.get(claim)
         if known is None:
             return None

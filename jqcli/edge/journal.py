@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,8 +22,8 @@ from jqcli.model import First
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_BLOCK = 1 << 20
-_ID = rb'("(?:[^"\\\n]|\\[^\n])*"|-?[0-9]+)'
+_BLOCK = 1 << 18  # a record is looked for in its whole block, so that is small
+_ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
 _STATUSES = {b"completed": "completed", b"duplicate": "duplicate", b"skipped": "skipped"}
 
 
@@ -36,13 +37,12 @@ def read_results(fd: int, path: str, tag: str, settled: Settled, explain: Callab
         rb"[^\n]*\}$",
         re.MULTILINE,
     )
-    add = settled.add
     for offset, block in _read_blocks(fd, path):
-        found = list(plain.finditer(block))
+        found = plain.findall(block)
         if len(found) == block.count(b"\n"):
-            for match in found:
-                own_id, key, status = match.groups()
-                add(bytes.fromhex(key.decode()), own_id, _STATUSES[status], offset + match.start())
+            ids, keys, statuses = zip(*found, strict=True)
+            raw = bytes.fromhex(b"".join(keys).decode())
+            settled.add_all(Struct("16s" * len(keys)).unpack(raw), ids, statuses, offset)
             continue
         at = offset
         for line in block.split(b"\n")[:-1]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PIPE_BUF = 4096  # POSIX's least; a pipe that polls writable takes this much without blocking
 _RECENT_BYTES = 64 << 20
 _FULL_BYTES = 4 << 20
+_FIND_BYTES = 1 << 18
 
 
 class Results(Protocol):
@@ -36,8 +37,8 @@ class Results(Protocol):
     def find(self, batch: int, key_text: str) -> First | None:
         """Return the completed or skipped record that a batch wrote for a key (`tag:…`), if it can be had."""
 
-    def find_at(self, offset: int) -> First | None:
-        """Return the record at an offset of the file."""
+    def find_at(self, offset: int, key_text: str) -> First | None:
+        """Return the first completed or skipped record of a key from an offset of the file on."""
 
     def flush(self) -> bool:
         """Write on without blocking; tell whether anything is left."""
@@ -107,17 +108,16 @@ class ResultsFile:
         start, end = self._starts[batch], self._ends[batch]
         return search_records(os.pread(self._fd, end - start, start), key_text)
 
-    def find_at(self, offset: int) -> First | None:
-        """Return the record at an offset."""
-        size = 1 << 14
-        while True:
-            data = os.pread(self._fd, size, offset)
-            line, newline, _ = data.partition(b"\n")
-            if newline:
-                return read_first(line)
-            if len(data) < size:
-                return None
-            size *= 8
+    def find_at(self, offset: int, key_text: str) -> First | None:
+        """Return the first record of a key from an offset on."""
+        rest = b""
+        while data := os.pread(self._fd, _FIND_BYTES, offset):
+            offset += len(data)
+            lines, newline, rest = (rest + data).rpartition(b"\n")
+            found = search_records(lines + newline, key_text)
+            if found is not None:
+                return found
+        return None
 
     def flush(self) -> bool:
         """Nothing is ever left."""
@@ -179,7 +179,7 @@ class ResultsStream:
         data = self._recent.get(batch)
         return None if data is None else search_records(data, key_text)
 
-    def find_at(self, offset: int) -> First | None:  # noqa: ARG002 - the protocol's
+    def find_at(self, offset: int, key_text: str) -> First | None:  # noqa: ARG002 - the protocol's
         """Return None: a stream holds no earlier run's records."""
         return None
 

@@ -23,12 +23,15 @@ class Finder:
         self._settled = settled
         self._window = window
 
-    def find(self, batch: int | None, job: Job) -> First | None:
-        """Return the completed or skipped first of a job's identity; `batch` is the one that took the identity."""
+    def find(self, spot: tuple[int, float] | None, job: Job) -> First | None:
+        """Return the completed or skipped first of a job's identity.
+
+        `spot` is the batch that took the identity, and how far down in it the line stands.
+        """
         key_text = f"{self._tag}:{job.key_text}"
-        if batch is not None:
-            held = b"" if self._window is None else self._window.peek(batch)
-            found = search_records(held, key_text) or self._results.find(batch, key_text)
+        if spot is not None:
+            held = b"" if self._window is None else self._window.peek(spot[0])
+            found = search_records(held, key_text) or self._results.find(*spot, key_text)
             if found is not None:
                 return found
         offset = self._settled.done_at(claim_key(job.key, job.payload_hash))

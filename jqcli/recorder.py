@@ -12,6 +12,7 @@ from jqcli.core import effect as do
 from jqcli.core.record import duplicate_record, letter, oversized_letter
 from jqcli.core.settled import STATUSES, claim_key
 from jqcli.core.tally import Tally
+from jqcli.edge.sink import UNNUMBERED
 
 if TYPE_CHECKING:
     from jqcli.core.event import Finished
@@ -33,7 +34,7 @@ class Recorder:
         self._window = window
         self._durability = durability
         self._letters: list[bytes] = []
-        self._doubles: dict[int, list[bytes]] = {}
+        self._doubles: list[bytes] = []
         self._synced_at = time.monotonic()
         self.head = head
         self.tally = Tally()
@@ -100,9 +101,9 @@ class Recorder:
 
     def flush_doubles(self) -> None:
         """Write the duplicates' records that were gathered."""
-        for batch, records in self._doubles.items():
-            self._results.append(batch, records)
-        self._doubles.clear()
+        if self._doubles:
+            self._results.append(UNNUMBERED, self._doubles)
+            self._doubles = []
         if self._window is not None:
             self._release()
 
@@ -143,7 +144,7 @@ class Recorder:
     def _put_double(self, place: do.Place, record: bytes) -> None:
         self.tally.duplicate += 1
         if self._window is None:
-            self._doubles.setdefault(place.batch, []).append(record)
+            self._doubles.append(record)
         else:
             self._window.put(place.batch, place.index, record)
 

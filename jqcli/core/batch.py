@@ -71,17 +71,6 @@ class Batch:
             self._split = self.data.split(b"\n")
         return Line(self.name, self.stem, self.first_line + index, self._split[index])
 
-    def find(self, key: bytes) -> int | None:
-        """Return the index of the first line with this identity, None where there is none.
-
-        >>> Batch(1, 0, "a", "a", 1, b"", 2, keys=b"0123456789abcdef" + b"f" * 16).find(b"f" * 16)
-        1
-        """
-        at = self.keys.find(key)
-        while at >= 0 and at % 16:
-            at = self.keys.find(key, at + 1)
-        return None if at < 0 else at // 16
-
     def halves(self, number: int) -> tuple[Batch, Batch]:
         """Return the batch as two, with numbers from `number` on."""
         lines = self.data.split(b"\n")[:-1]

@@ -82,7 +82,7 @@ class Identities:
             is_usable = note is None or "asks" in note
             status: str | None = None
             if note is None or "blank" not in note:
-                status = self._claim(batch, key, payload_hash, own_id, is_usable=is_usable)
+                status = self._claim((batch, index), key, payload_hash, own_id, is_usable=is_usable)
                 if status is None:
                     found = self._rule_line(batch, index, key, payload_hash, note)
                     if found is not None:
@@ -97,7 +97,7 @@ class Identities:
         return ruling._replace(order=None if len(order) == len(keys) else order)
 
     def _claim(
-        self, batch: int, key: bytes, payload_hash: bytes | None, own_id: bytes, *, is_usable: bool
+        self, spot: tuple[int, int], key: bytes, payload_hash: bytes | None, own_id: bytes, *, is_usable: bool
     ) -> str | None:
         """Return the status of the earlier record that settles a line, None where there is none."""
         if not self.settled.records:
@@ -108,7 +108,7 @@ class Identities:
         if status != "conflict" and payload_hash is not None:
             self._owners.setdefault(key, payload_hash)
         if status == "dead" and is_usable and self._dedupe:
-            self.taken.add(key, batch)
+            self.taken.add(key, *spot)
         return status
 
     def _rule_line(
@@ -122,7 +122,7 @@ class Identities:
                 return Finding(index, "conflict")
             if key in self.taken or self.settled.done_at(claim_key(key, payload_hash)) is not None:
                 return Finding(index, "duplicate")
-            self.taken.add(key, batch)
+            self.taken.add(key, batch, index)
         return None if note is None else Finding(index, "asks", note["asks"])
 
 

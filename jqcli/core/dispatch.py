@@ -53,7 +53,7 @@ class Dispatch:
         rules: Rules,
         scheme: Scheme,
         sizer: Sizer,
-        find: Callable[[int | None, Job], First | None],
+        find: Callable[[tuple[int, float] | None, Job], First | None],
         *,
         keeps_order: bool,
     ) -> None:
@@ -63,7 +63,7 @@ class Dispatch:
         self.sizer = sizer
         self._find = find
         self._keeps_order = keeps_order
-        self._numbers = 0
+        self._tickets = 0  # keep the heap in order where two jobs are due at one moment
         self._turn: deque[Batch] = deque()
         self._batches: dict[int, Batch] = {}
         self._backlog: deque[Pending] = deque()
@@ -71,6 +71,7 @@ class Dispatch:
         self._pending: dict[bytes, Pending] = {}
         self._followers: dict[bytes, list[Pending]] = {}
         self._dead: dict[bytes, First] = {}
+        self._sizes = array("I", [1])  # lines by batch
         self.lines = 0
         self.bytes = 0
 
@@ -114,12 +115,15 @@ class Dispatch:
 
     def admit(self, source: int, name: str, stem: str, first_line: int, data: bytes, lines: int) -> Effect:
         """Take a block of lines; they are to be prepared."""
-        self._numbers += 1
-        batch = Batch(self._numbers, source, name, stem, first_line, data, lines)
+        batch = Batch(self._number(lines), source, name, stem, first_line, data, lines)
         self.lines += lines
         self.bytes += len(data)
         self._turn.append(batch)
         return self._prepare(batch)
+
+    def _number(self, lines: int) -> int:
+        self._sizes.append(lines)
+        return len(self._sizes) - 1
 
     def _prepare(self, batch: Batch) -> Prepare:
         self._batches[batch.number] = batch
@@ -139,8 +143,8 @@ class Dispatch:
         batch = self._batches.pop(number)
         place = self._turn.index(batch)
         if batch.lines > 1:
-            halves = batch.halves(self._numbers + 1)
-            self._numbers += 2
+            halves = batch.halves(len(self._sizes))
+            self._sizes.extend(half.lines for half in halves)
             del self._turn[place]
             for half in reversed(halves):
                 self._turn.insert(place, half)
@@ -262,7 +266,7 @@ class Dispatch:
         for key in keys:
             if key not in self._followers:
                 continue
-            first = self._find(self._identities.taken.find(key), self._followers[key][0].job)
+            first = self._look_up(self._identities.taken.find(key), self._followers[key][0].job)
             effects += self._settle_followers(key, first or First(None, "completed"))
         return effects
 
@@ -326,8 +330,8 @@ class Dispatch:
             message = "its `expires` had passed before it could start"
             return self._bury(pending, "expired", {"type": "jqcli.expired", "message": message})
         pending.due_at = now.monotonic + after
-        self._numbers += 1
-        heapq.heappush(self._waiting, (pending.due_at, self._numbers, pending))
+        self._tickets += 1
+        heapq.heappush(self._waiting, (pending.due_at, self._tickets, pending))
         return []
 
     def _bury(self, pending: Pending, reason: str, error: dict[str, object]) -> list[Effect]:
@@ -344,6 +348,10 @@ class Dispatch:
             self._dead[job.key] = first
         return [letter, *self._settle_followers(job.key, First(job.id, "dead", error=error))]
 
+    def _look_up(self, spot: tuple[int, int] | None, job: Job) -> First | None:
+        """Return the settled first of an identity that was taken at this spot."""
+        return self._find(None if spot is None else (spot[0], spot[1] / self._sizes[spot[0]]), job)
+
     def _first_of(self, job: Job) -> First | None:
         """Return the first job of an identity: running, dead, or done with its record."""
         if job.key in self._dead:
@@ -351,14 +359,13 @@ class Dispatch:
         pending = self._pending.get(job.key)
         if pending is not None:
             return First(pending.job.id, "running")
-        number = self._identities.taken.find(job.key)
-        batch = None if number is None else self._batches.get(number)
-        if batch is None or batch.told:
-            found = self._find(number, job)
-            if found is not None or batch is None:
+        spot = self._identities.taken.find(job.key)
+        batch = None if spot is None else self._batches.get(spot[0])
+        if spot is None or batch is None or batch.told:
+            found = self._look_up(spot, job)
+            if found is not None or spot is None or batch is None:
                 return found or First(None, "completed")
-        index = batch.find(job.key)
-        owner = None if index is None else read_line(batch.line(index), self._scheme)
+        owner = read_line(batch.line(spot[1]), self._scheme) if batch.jobs is None else batch.jobs[spot[1]].job
         return First(owner.id if isinstance(owner, Job) else None, "running")
 
     # What runs next
@@ -381,8 +388,7 @@ class Dispatch:
         return [*effects, self._send(jobs)] if jobs else effects
 
     def _send(self, jobs: list[Pending]) -> RunJobs:
-        self._numbers += 1
-        batch = Batch(self._numbers, 0, "", "", 0, b"", len(jobs), jobs=jobs)
+        batch = Batch(self._number(len(jobs)), 0, "", "", 0, b"", len(jobs), jobs=jobs)
         self._batches[batch.number] = batch
         limits = Limits(None, {})
         attempts = []
@@ -390,5 +396,5 @@ class Dispatch:
             limits.by_index[index] = self._rules.of_job(pending.job.asks).timeout
             attempts.append(Attempt(pending.source, pending.line.number, pending.line.data, pending.attempts + 1))
             if not self._keeps_order and pending.job.key in self._identities.taken:
-                self._identities.taken.add(pending.job.key, batch.number)
+                self._identities.taken.add(pending.job.key, batch.number, index)
         return RunJobs(batch.number, attempts, limits)

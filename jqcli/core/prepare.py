@@ -100,17 +100,17 @@ def key_member(job: Job) -> bytes:
 def _parse_block(lines: Lines, mark: str) -> list[Any] | None:
     """Return a document a line where every line is one document, else None.
 
-    With a mark between every two lines the block parses as one array, a tenth faster than line by line. That every
+    With a mark behind every line the block parses as one array, a tenth faster than line by line. That every
     mark comes back where it was put, at the top of the array, proves that no document ran over a line's end and that
     no line held two.
     """
     try:
-        array = orjson.loads(b"[%b]" % lines.data[:-1].replace(b"\n", b',"%b",' % mark.encode()))
+        array = orjson.loads(b"[%b0]" % lines.data.replace(b"\n", b',"%b",' % mark.encode()))
     except ValueError:
         return None
-    if len(array) != 2 * lines.total - 1 or array[1::2] != [mark] * (lines.total - 1):
+    if len(array) != 2 * lines.total + 1 or array[1::2] != [mark] * lines.total:
         return None
-    documents: list[Any] = array[::2]
+    documents: list[Any] = array[:-1:2]
     return documents
 
 

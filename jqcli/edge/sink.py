@@ -26,16 +26,21 @@ _PIPE_BUF = 4096  # POSIX's least; a pipe that polls writable takes this much wi
 _RECENT_BYTES = 64 << 20
 _FULL_BYTES = 4 << 20
 _FIND_BYTES = 1 << 18
+_NEAR_BYTES = 1 << 14
+UNNUMBERED = 0  # in place of a batch's number, for records that nobody will look for
 
 
 class Results(Protocol):
     """Takes result records, and finds them again for duplicates."""
 
     def append(self, batch: int, records: list[bytes]) -> None:
-        """Append whole records of a batch; raises FileError or ReaderGoneError."""
+        """Append whole records of a batch (or UNNUMBERED); raises FileError or ReaderGoneError."""
 
-    def find(self, batch: int, key_text: str) -> First | None:
-        """Return the completed or skipped record that a batch wrote for a key (`tag:…`), if it can be had."""
+    def find(self, batch: int, share: float, key_text: str) -> First | None:
+        """Return the completed or skipped record that a batch wrote for a key (`tag:…`), if it can be had.
+
+        `share` is how far down the batch its line stands; it is looked for there first.
+        """
 
     def find_at(self, offset: int, key_text: str) -> First | None:
         """Return the first completed or skipped record of a key from an offset of the file on."""
@@ -81,7 +86,7 @@ class ResultsFile:
         self._path = path
         self._end = os.lseek(fd, 0, os.SEEK_END)
         self._is_synced = True
-        # By batch: where its first record starts and its last ends. Zero is "none": nothing ends there.
+        # By batch: where its first record starts and its last ends (0: there is none).
         self._starts = array("Q", [0])
         self._ends = array("Q", [0])
 
@@ -91,21 +96,30 @@ class ResultsFile:
         if not data:
             return
         write_whole(self._fd, data, self._path)
+        self._end += len(data)
+        self._is_synced = False
+        if batch != UNNUMBERED:
+            self._note(batch, self._end - len(data))
+
+    def _note(self, batch: int, start: int) -> None:
         if batch >= len(self._ends):
             missing = bytes(8 * (batch + 1 - len(self._ends)))
             self._starts.frombytes(missing)
             self._ends.frombytes(missing)
         if not self._ends[batch]:
-            self._starts[batch] = self._end
-        self._end += len(data)
+            self._starts[batch] = start
         self._ends[batch] = self._end
-        self._is_synced = False
 
-    def find(self, batch: int, key_text: str) -> First | None:
+    def find(self, batch: int, share: float, key_text: str) -> First | None:
         """Return the record that a batch wrote for a key."""
         if batch >= len(self._ends) or not self._ends[batch]:
             return None
         start, end = self._starts[batch], self._ends[batch]
+        near = start + int((end - start) * share) - _NEAR_BYTES // 2
+        data = os.pread(self._fd, max(0, min(_NEAR_BYTES, end - near)), max(start, near))
+        found = search_records(data[data.find(b"\n") + 1 :] if near > start else data, key_text)
+        if found is not None:
+            return found
         return search_records(os.pread(self._fd, end - start, start), key_text)
 
     def find_at(self, offset: int, key_text: str) -> First | None:
@@ -168,13 +182,14 @@ class ResultsStream:
             return
         self._outbox.append(data)
         self._size += len(data)
-        self._recent[batch] = self._recent.get(batch, b"") + data
-        self._recent_size += len(data)
+        if batch != UNNUMBERED:
+            self._recent[batch] = self._recent.get(batch, b"") + data
+            self._recent_size += len(data)
         while self._recent_size > _RECENT_BYTES:
             self._recent_size -= len(self._recent.popitem(last=False)[1])
         self.flush()
 
-    def find(self, batch: int, key_text: str) -> First | None:
+    def find(self, batch: int, share: float, key_text: str) -> First | None:  # noqa: ARG002 - the protocol's
         """Return the record that a batch wrote for a key, while it is among the latest."""
         data = self._recent.get(batch)
         return None if data is None else search_records(data, key_text)
@@ -292,6 +307,8 @@ def search_records(data: bytes, key_text: str) -> First | None:
     while at >= 0:
         start = data.rfind(b"\n", 0, at) + 1
         end = data.find(b"\n", at)
+        if end < 0:  # cut off by the end of what was read
+            return None
         record = orjson.loads(data[start:end])
         if record["key"] == key_text and record["status"] in ("completed", "skipped"):
             return read_first(data[start:end])

@@ -94,9 +94,19 @@ class Child:
         except ChildProcessError:
             return True
 
-    def send(self, data: bytes) -> None:
+    def send(self, *parts: bytes) -> None:
         """Send frames, as far as the worker takes them now; the rest goes when `flush` is called."""
-        self._outbox += data
+        sent = 0
+        if not self._outbox and not self._is_shut and not self.is_broken:
+            try:
+                sent = self.channel.sendmsg(parts)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._shut()
+        for part in parts:
+            self._outbox += part[sent:]
+            sent = max(0, sent - len(part))
         self.flush()
 
     def flush(self) -> None:
@@ -110,9 +120,8 @@ class Child:
             del self._outbox[:sent]
         except BlockingIOError:
             pass
-        except OSError:  # it is gone, or will not read; what it said before is still in the channel
-            self._is_shut = True
-            self._outbox.clear()
+        except OSError:
+            self._shut()
 
     def receive(self) -> Iterator[tuple[Kind, bytes]]:
         """Yield the frames that arrived; raises FrameError for what is none."""
@@ -169,6 +178,11 @@ class Child:
             os.close(self.death_fd)
             self.death_fd = None
         self.memory.close()
+
+    def _shut(self) -> None:
+        """Send no more: it is gone, or will not read; what it said before is still in the channel."""
+        self._is_shut = True
+        self._outbox.clear()
 
     def _break(self) -> None:
         self.is_broken = True

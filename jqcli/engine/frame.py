@@ -25,6 +25,7 @@ class Kind(IntEnum):
     DROP = 5
     RESUME = 6
     STOP = 7
+    LINES = 8
 
     READY = 20
     LOST = 21
@@ -44,6 +45,9 @@ FAILED = Struct("<QI")  # batch, position
 
 class FrameError(Exception):
     """The bytes of a channel are no frames."""
+
+
+# A block of lines goes as a frame of its own behind its PREPARE, so that the worker receives it without a copy.
 
 
 def pack(kind: Kind, *parts: bytes) -> bytes:

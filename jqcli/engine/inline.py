@@ -61,7 +61,7 @@ class Inline:
         """Take lines to prepare."""
         self._ledger.preparing[work.batch] = work
         head = frame.PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
-        self._frames.append((Kind.PREPARE, head + work.data))
+        self._frames += [(Kind.PREPARE, head), (Kind.LINES, work.data)]
 
     def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
         """Run a prepared batch, as far as it was not revoked meanwhile."""

@@ -17,7 +17,7 @@ from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
 from jqcli.engine.cause import Cause, crash
 from jqcli.engine.child import Child
-from jqcli.engine.frame import FrameError, Kind, pack
+from jqcli.engine.frame import HEADER, FrameError, Kind, pack
 from jqcli.engine.keeper import Keeper
 from jqcli.engine.ledger import Ledger
 from jqcli.engine.member import START_LIMIT, Step, Worker
@@ -97,7 +97,7 @@ class Pool:
         self._spawn_missing(worker)
         worker.ledger.preparing[work.batch] = work
         head = frame.PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
-        self._send(worker, pack(Kind.PREPARE, head, work.data))
+        self._send(worker, pack(Kind.PREPARE, head) + HEADER.pack(len(work.data), Kind.LINES), work.data)
 
     def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
         """Let the worker that holds a batch run it; if that is gone, the batch comes back."""
@@ -268,8 +268,8 @@ class Pool:
         if key.events != mask:
             self._selector.modify(worker.child.channel, mask, key.data)
 
-    def _send(self, worker: Worker, data: bytes) -> None:
-        worker.child.send(data)
+    def _send(self, worker: Worker, *parts: bytes) -> None:
+        worker.child.send(*parts)
         if worker.child.has_outbox or worker.child.is_broken:
             self._watch_outbox(worker)
 

@@ -75,10 +75,12 @@ class Runner:
         self._send = send
         self._held: dict[int, Prepared] = {}
         self._is_revoked = False
+        self._announced = b""
         self._mark = "m" + os.urandom(8).hex()
         self._head = b'{"id":%b,"key":"' + setup.tag.encode() + b':%b",'
         self._deed = {
-            Kind.PREPARE: self._prepare,
+            Kind.PREPARE: self._announce,
+            Kind.LINES: self._prepare,
             Kind.RUN: self._run_prepared,
             Kind.JOBS: self._run_jobs,
             Kind.DROP: self._drop,
@@ -104,13 +106,15 @@ class Runner:
     def _drop(self, body: bytes) -> None:
         self._held.pop(frame.BATCH.unpack(body)[0], None)
 
-    def _prepare(self, body: bytes) -> None:
-        batch, first_line, count, source, with_ids = frame.PREPARE.unpack_from(body)
+    def _announce(self, body: bytes) -> None:
+        self._announced = body
+
+    def _prepare(self, data: bytes) -> None:
+        batch, first_line, count, source, with_ids = frame.PREPARE.unpack(self._announced)
         setup, words = self._setup, self._memory.words
         words[BATCH], words[SINCE], words[STARTED] = batch, time.monotonic_ns(), PREPARING
         gc.disable()  # parsing makes many objects and no cycles; collecting among them costs 5-10 %
         try:
-            data = body[frame.PREPARE.size :]
             lines = Lines(data, count, setup.names[source], setup.stems[source], first_line)
             found = prepare(lines, setup.scheme, mark=self._mark, with_ids=bool(with_ids))
         finally:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.engine.frame import Decoder, Kind, pack
+from jqcli.engine.frame import HEADER, Kind, pack
 from jqcli.engine.handler import Handler, load_handler
 from jqcli.engine.memory import Memory
 from jqcli.engine.runner import Runner
@@ -26,8 +26,7 @@ from jqcli.errors import HandlerLoadError, printable
 if TYPE_CHECKING:
     from jqcli.engine.setup import Specs
 
-_RECEIVE_SIZE = 1 << 18
-_FRAME_LIMIT = 1 << 32
+_KINDS = {int(kind): kind for kind in Kind}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -45,8 +44,8 @@ def load_handlers(specs: Specs) -> dict[str | None, Handler]:
 
 def main() -> None:
     """Serve one parent until its channel closes, be it by a handler."""
-    # What a handler raises never gets here, so an OSError is the channel's.
-    with contextlib.suppress(OSError):
+    # What a handler raises never gets here, so these are the channel's.
+    with contextlib.suppress(OSError, EOFError):
         _serve()
 
 
@@ -57,25 +56,30 @@ def _serve() -> None:
     channel.set_inheritable(False)
     memory = Memory.attach(memory_fd)
     os.close(memory_fd)
-    decoder = Decoder(_FRAME_LIMIT)
-    frames = iter(decoder.feed(b""))
-    runner: Runner | None = None
-    while True:
-        for kind, body in frames:
-            if kind is Kind.STOP:
-                if runner is not None:
-                    runner.close()
-                return
-            if runner is None:
-                runner = _set_up(body, memory, channel)
-                if runner is None:
-                    return
-            else:
-                runner.handle(kind, body)
-        data = channel.recv(_RECEIVE_SIZE)
-        if not data:
+    kind, body = _receive(channel)
+    runner = _set_up(body, memory, channel)
+    while runner is not None:
+        kind, body = _receive(channel)
+        if kind is Kind.STOP:
+            runner.close()
             return
-        frames = decoder.feed(data)
+        runner.handle(kind, body)
+
+
+def _receive(channel: socket.socket) -> tuple[Kind, bytes]:
+    """Return the parent's next frame; raises EOFError when there is no parent any more."""
+    length, kind = HEADER.unpack(_read(channel, HEADER.size))
+    return _KINDS[kind], _read(channel, length)
+
+
+def _read(channel: socket.socket, size: int) -> bytes:
+    data = channel.recv(size, socket.MSG_WAITALL) if size else b""
+    while len(data) < size:  # a signal came, or the end
+        more = channel.recv(size - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
 
 
 def _settle_in(parent: int) -> None:

@@ -56,7 +56,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types, strictly."""
     install(session, "types")
-    session.run("mypy", "--strict", *session.posargs)
+    session.run("mypy", "--strict")
 
 
 @nox.session

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # Until the run takes it over there is nothing to drain, and a traceback helps nobody.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _fill_standard_descriptors()
     # Here and not above, so that the descriptors are filled before anything opens a file.
     from jqcli.commands import main as run_command_line  # noqa: PLC0415
@@ -21,8 +25,9 @@ def main() -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+        if stream is not None:  # None where the descriptor was closed from the start
+            with suppress(OSError, ValueError):
+                stream.flush()
 
 
 def _fill_standard_descriptors() -> None:

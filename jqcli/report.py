@@ -34,7 +34,7 @@ def say_beginning(settings: Settings, outputs: Outputs) -> None:
     for name in outputs.renamed:
         say(f"set aside: {name}")
     if outputs.settled.count:
-        say(f"going on from {outputs.settled.count:,} records in {settings.output} and {settings.dlq}")
+        say(f"going on: earlier runs have settled {outputs.settled.count:,} lines of {settings.output}")
 
 
 def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_letters: bool) -> None:

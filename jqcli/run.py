@@ -100,7 +100,8 @@ def _guard_stdout() -> Iterator[int]:
     try:
         yield kept
     finally:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         os.dup2(kept, _STDOUT)
         os.close(kept)
 

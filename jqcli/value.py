@@ -20,8 +20,8 @@ _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
 
-def whole(least: int) -> Callable[[object], int]:
-    """Return a parser of whole numbers of at least `least`.
+def whole(least: int, most: int | None = None) -> Callable[[object], int]:
+    """Return a parser of whole numbers of at least `least`, and at most `most` where that is given.
 
     >>> whole(1)("8")
     8
@@ -33,6 +33,8 @@ def whole(least: int) -> Callable[[object], int]:
             number = int(value)
         if number is None or number < least:
             raise ValueError(f"{value!r} is not a whole number of at least {least}")
+        if most is not None and number > most:
+            raise ValueError(f"{value!r} is more than {most}")
         return number
 
     return parse

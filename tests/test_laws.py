@@ -134,9 +134,12 @@ class World:
 
     # What the dispatch asks of its world
 
-    def find(self, number, job):
-        if number is not None and not self.keeps_order:
-            return self.by_batch.get((number, job.key))
+    def find(self, spot, job):
+        if spot is not None:
+            assert 0 <= spot[1] < 1
+            assert spot[0] >= 1
+        if spot is not None and not self.keeps_order:
+            return self.by_batch.get((spot[0], job.key))
         return self.completed.get(job.key)
 
     @property
@@ -160,10 +163,8 @@ class World:
                 case do.Opened(batch, lines):
                     first = self.works[batch].first_line
                     self.opened.update(range(first, first + lines))
-                case do.Pass(place, status):
-                    assert status is None
-                    self.blank += 1
-                    self.record(self.number_of(place), Record("blank"))
+                case do.Pass():
+                    self.go_past(effect)
                 case do.Bury():
                     number = self.number_of(effect.place)
                     assert effect.line.number == number
@@ -171,6 +172,12 @@ class World:
                     self.record(number, Record("dead", effect.reason, effect.attempts, len(effect.history), other))
                 case do.Double(place, _, first):
                     self.record(self.number_of(place), Record("duplicate", other=first.id))
+
+    def go_past(self, effect):
+        assert effect.statuses == {None: len(effect.indexes)}
+        self.blank += len(effect.indexes)
+        for index in effect.indexes:
+            self.record(self.works[effect.batch].first_line + index, Record("blank"))
 
     def lines_of(self, batch):
         work = self.works[batch]

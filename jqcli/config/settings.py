@@ -27,6 +27,8 @@ PROGRESSES = ("auto", "live", "plain", "json", "none")
 SUMMARIES = ("auto", "text", "json", "none")
 DEDUPES = ("run", "off")
 
+MOST_WORKERS = 1000  # a worker is a process of some 20 MB; more than that is a slip of the finger
+
 _MEBIBYTE = 2**20
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -121,7 +123,7 @@ def merge(values: Mapping[str, object], environment: Mapping[str, object], file:
 
 def choose_engine(given: Mapping[str, Given], cpus: int) -> tuple[str, int]:
     """Return engine and workers; `-j 0` is inline, and where the two disagree the higher layer wins."""
-    workers = pick(given, "workers", v.whole(0), None)
+    workers = pick(given, "workers", v.whole(0, MOST_WORKERS), None)
     engine = pick(given, "engine", v.choice(*ENGINES), None)
     if workers is not None and engine is not None and (workers == 0) != (engine == "inline"):
         by_workers, by_engine = given["workers"], given["engine"]

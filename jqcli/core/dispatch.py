@@ -30,7 +30,7 @@ from jqcli.core.effect import (
     place_of,
 )
 from jqcli.core.event import Answer
-from jqcli.core.record import error_of, history_entry
+from jqcli.core.record import conflict_error, error_of, history_entry
 from jqcli.core.retry import Again, decide
 from jqcli.model import First, Job
 
@@ -215,7 +215,7 @@ class Dispatch:
             self.lines -= 1
             first = self._first_of(job._replace(payload_hash=self._identities.owner_of(job.key)))
             named = None if first is None else first.id
-            error = {"type": "jqcli.key_conflict", "message": f"key {job.key_text[1:]!r} belongs to job {named!r}"}
+            error = conflict_error(job, named)
             return [Bury(place, line, job, job.key_text, "key_conflict", error, 0, [], First(named, "owner"))]
         first = self._first_of(job)
         pending = Pending(line, job, batch.source, batch.number, finding.index)

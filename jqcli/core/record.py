@@ -97,6 +97,12 @@ def error_of(failure: Failure) -> dict[str, object]:
     return error
 
 
+def conflict_error(job: Job, owner: str | int | None) -> dict[str, object]:
+    """Return the error of a job whose given key belongs to another payload."""
+    given = job.key_text.partition("=")[2]
+    return {"type": "jqcli.key_conflict", "message": f"key {given!r} belongs to job {owner!r}"}
+
+
 def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:
     """Return a dead letter; `dead_at` in Unix seconds."""
     job, line, first = bury.job, bury.line, bury.first

@@ -160,4 +160,4 @@ def fingerprint(kind: str, message: str) -> str:
     >>> fingerprint("builtins.KeyError", "no user 'anna' in /srv/db/7 (id 9f0c11aa22, 14 tried)")
     'KeyError: no user * in * (id *, * tried)'
     """
-    return f"{kind.rpartition('.')[2]}: {_MASK.sub('*', message)[:160]}"
+    return f"{kind.rpartition('.')[2]}: {_MASK.sub('*', message[:1000])[:160]}"

@@ -46,7 +46,7 @@ def summary_text(
         [_headline(snapshot, exit_code, resumable=results is not None)],
         _count_lines(snapshot),
         _effort_lines(snapshot),
-        [_error_line(group, width) for group in snapshot.errors[:_MOST_ERRORS]],
+        _error_lines(snapshot, width),
         [f"  {label:<14}{safe(place, _WHOLE)}" for label, place in places if place],
     ]
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
@@ -121,8 +121,17 @@ def _number(count: int, word: str) -> str:
     return f"{count:,} {word if count == 1 else plural}"
 
 
-def _error_line(group: ErrorGroup, width: int) -> str:
+def _error_lines(snapshot: Snapshot, width: int) -> list[str]:
+    """Return the largest groups of errors, one a line, and how many groups there are beside them."""
+    shown = snapshot.errors[:_MOST_ERRORS]
+    column = max(16, *(len(safe(group.reason, 21)) for group in shown)) if shown else 0
+    lines = [_error_line(group, column, width) for group in shown]
+    rest = len(snapshot.errors) - len(shown)
+    return [*lines, f"  {'':>7}  … and {_number(rest, 'more group')}"] if rest > 0 else lines
+
+
+def _error_line(group: ErrorGroup, column: int, width: int) -> str:
     """Return one group of errors on one line of about this width, its example last."""
-    head = f"  {group.count:>7,}  {safe(group.reason, 21):<16}  "
+    head = f"  {group.count:>7,}  {safe(group.reason, 21):<{column}}  "
     tail = f"  ({safe(str(group.sample_id), 30)})"
     return head + describe_error(group, max(width - len(head) - len(tail), 20)) + tail

@@ -159,6 +159,17 @@ _DECODERS: dict[str, Callable[[], Decoder]] = {
 _MAGIC = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 # pzstd starts its files with a skippable frame.
 _MAGIC |= {bytes([0x50 + n]) + b"\x2a\x4d\x18": "zstd" for n in range(16)}
+MAGIC_BYTES = max(map(len, _MAGIC))
+
+
+def check_magic(head: bytes, name: str) -> None:
+    """Raise UsageError where a file that begins like this takes a package that is not installed."""
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic) and kind == "zstd":
+            try:
+                _ZstdDecoder()
+            except UsageError as error:
+                raise UsageError(f"{name}: {error}") from None
 
 
 def sniff(head: bytes, *, is_whole: bool = False) -> str | None:
@@ -179,7 +190,7 @@ class Unpacker:
     """Raw bytes in, contents out; members that follow each other are one stream.
 
     Raises FileError, with `name` and the cause, for data that are damaged, cut short, or followed by
-    anything but zeros; UsageError where unpacking takes a package that is not installed.
+    anything but zeros; also where unpacking takes a package that is not installed.
     """
 
     def __init__(self, name: str) -> None:
@@ -240,7 +251,7 @@ class Unpacker:
         try:
             return _DECODERS[self._kind or ""]()
         except UsageError as error:
-            raise UsageError(f"{self._name}: {error}") from None
+            raise FileError(f"{self._name}: {error}") from None
 
     def _decode(self, decoder: Decoder, limit: int) -> bytes:
         piece = b""

@@ -12,6 +12,7 @@ from jqcli.errors import Reject, Retry, Snooze, printable
 from jqcli.model import Failure
 from jqcli.quantity import parse_duration
 
+_RUNNER = __file__.replace("failure.py", "runner.py")  # whose frames say nothing about a handler
 _MAX_AFTER = 3600.0  # seconds that a `Retry` may ask for
 TEXT_LIMIT = 4096  # characters of a message and of a stacktrace that are kept
 _VERDICTS: dict[type[BaseException], str] = {
@@ -85,7 +86,9 @@ def _stacktrace_of(error: BaseException) -> str:
     import traceback  # noqa: PLC0415 - costs 1 ms, and is for failures only
 
     try:
-        inner = error.__traceback__.tb_next if error.__traceback__ else None
+        inner = error.__traceback__
+        while inner is not None and inner.tb_frame.f_code.co_filename == _RUNNER:
+            inner = inner.tb_next
         return printable("".join(traceback.format_exception(type(error), error, inner, limit=-20)))
     except BaseException:  # noqa: BLE001 - as above
         return ""

@@ -162,7 +162,8 @@ class Ledger:
         if position < run.told or position in run.failed:
             return []
         run.failed.add(position)
-        names = (cause.type, *_BASES)
+        also = ("builtins.TimeoutError",) if cause.verdict == "timeout" else ()
+        names = (cause.type, *also, *_BASES)
         failure = Failure(cause.verdict, cause.type, cause.message, "", names, now - running.since)
         return [Failed(run.batch, running.index, failure)]
 

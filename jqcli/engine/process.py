@@ -188,8 +188,8 @@ class Pool:
     # Workers come and go
 
     def _spawn_missing(self, picked: Worker | None) -> None:
-        """Start the workers that were not needed so far, unless the one that is picked has nothing else to do."""
-        while self._missing and (picked is None or picked.ledger.load):
+        """Start one more worker, unless the one that is picked has nothing else to do: so never more than batches."""
+        if self._missing and (picked is None or picked.ledger.load):
             try:
                 self._spawn_one()
             except FileError:  # no more processes or descriptors: fewer workers do as well

@@ -11,9 +11,7 @@ REGIONS = ("north", "south", "east", "west")
 
 
 def order(number):
-    lines = [
-        {"sku": f"T-{(number * k) % 90:02}", "cents": 250 + number * k % 4000, "count": k} for k in (1, 2)
-    ]
+    lines = [{"sku": f"T-{(number * k) % 90:02}", "cents": 250 + number * k % 4000, "count": k} for k in (1, 2)]
     body = {"order": f"A-{1000 + number}", "region": REGIONS[number % 4], "card": "valid", "lines": lines}
     if number in (50, 150, 250, 350):
         body["card"] = "expired"

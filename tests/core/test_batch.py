@@ -29,14 +29,6 @@ def test_halves_hold_every_line_once_under_its_own_number(lines):
     assert first.data + second.data == make_batch(lines).data
 
 
-@LIGHT
-@given(st.lists(st.sampled_from([b"a" * 16, b"ab" * 8, b"b" + b"a" * 15, b"a" * 15 + b"b"]), max_size=6))
-def test_find_returns_the_first_line_with_an_identity(keys):
-    batch = make_batch([b"1"] * len(keys), keys=b"".join(keys))
-    for key in (b"a" * 16, b"ba" * 8, b"a" * 15 + b"b"):
-        assert batch.find(key) == (keys.index(key) if key in keys else None)
-
-
 def test_a_fixed_size_never_changes():
     sizer = Sizer(7)
     sizer.note(7, 100.0)

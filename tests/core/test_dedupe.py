@@ -36,12 +36,19 @@ def order_of(ruling, lines):
 
 
 def owners(identities):
-    """Return which batch took which identity, asking only for those that are taken."""
+    """Return which batch took which identity, and at which index, asking only for those that are taken."""
     return {letter: identities.taken.find(key(letter)) for letter in "abcdef" if key(letter) in identities.taken}
 
 
 def kinds(ruling):
     return {finding.index: finding.kind for finding in ruling.findings}
+
+
+def passed(ruling):
+    """Return the lines that need no record, and how many of them there are by status; each has exactly one."""
+    assert sum(ruling.statuses.values()) == len(ruling.passed)
+    assert all(ruling.statuses.values())
+    return ruling.passed, ruling.statuses
 
 
 @LIGHT
@@ -52,7 +59,7 @@ def test_the_fast_way_rules_as_the_slow_one(batches, dedupe):
         fast = quick.rule(number, answer(number, letters))
         each = slow._rule_each(number, answer(number, letters))
         assert order_of(fast, len(letters)) == order_of(each, len(letters))
-        assert fast.findings == each.findings
+        assert fast[1:] == each[1:]
         assert owners(quick) == owners(slow)
 
 
@@ -69,11 +76,11 @@ def test_the_first_line_of_an_identity_runs_and_every_later_one_is_a_duplicate(b
         seen.update(letters)
 
 
-def test_an_identity_belongs_to_the_batch_that_took_it():
+def test_an_identity_belongs_to_the_line_that_took_it():
     identities = Identities(Settled(), dedupe=True)
     identities.rule(4, answer(4, "ab"))
     identities.rule(5, answer(5, "bc"))
-    assert owners(identities) == {"a": 4, "b": 4, "c": 5}
+    assert owners(identities) == {"a": (4, 0), "b": (4, 1), "c": (5, 1)}
 
 
 def test_with_dedupe_off_everything_usable_runs_and_nothing_is_remembered():
@@ -81,7 +88,8 @@ def test_with_dedupe_off_everything_usable_runs_and_nothing_is_remembered():
     notes = [(1, {"blank": True}), (2, {"reason": "invalid_json", "message": "m"})]
     ruling = identities.rule(1, answer(1, "aaaa", notes=notes))
     assert order_of(ruling, 4) == [0, 3]
-    assert kinds(ruling) == {1: "blank", 2: "unusable"}
+    assert kinds(ruling) == {2: "unusable"}
+    assert passed(ruling) == ([1], {None: 1})
     assert owners(identities) == {}
     assert identities.rule(2, answer(2, "aa")).order is None
 
@@ -92,7 +100,7 @@ def test_an_unusable_line_is_never_a_duplicate_and_takes_no_identity():
     ruling = identities.rule(1, answer(1, "aab", notes=[(0, note), (1, note)]))
     assert ruling.findings == [Finding(0, "unusable", note), Finding(1, "unusable", note)]
     assert list(ruling.order) == [2]
-    assert owners(identities) == {"b": 1}
+    assert owners(identities) == {"b": (1, 2)}
 
 
 def test_a_line_that_asks_for_something_runs_and_says_so():
@@ -117,8 +125,9 @@ def test_a_settled_line_is_passed_and_its_identity_does_not_run_again():
     settled.add(key("a"), b'"jobs:1"', "completed", 33)
     identities = Identities(settled, dedupe=True)
     ruling = identities.rule(1, answer(1, "aab", ids=[b"", b"", b""]))
-    assert ruling.findings == [Finding(0, "settled", "completed"), Finding(1, "duplicate")]
-    assert list(ruling.order) == [2]
+    assert passed(ruling) == ([0], {"completed": 1})
+    assert ruling.findings == [Finding(1, "duplicate")]
+    assert (list(ruling.order), ruling.dead) == ([2], [])
 
 
 def test_a_line_that_is_new_before_the_settled_one_is_its_duplicate():
@@ -126,7 +135,8 @@ def test_a_line_that_is_new_before_the_settled_one_is_its_duplicate():
     settled.add(key("a"), b'"own"', "completed", 33)
     identities = Identities(settled, dedupe=True)
     ruling = identities.rule(1, answer(1, "aa", ids=[b'"new"', b'"own"']))
-    assert ruling.findings == [Finding(0, "duplicate"), Finding(1, "settled", "completed")]
+    assert passed(ruling) == ([1], {"completed": 1})
+    assert ruling.findings == [Finding(0, "duplicate")]
     assert list(ruling.order) == []
 
 
@@ -134,14 +144,17 @@ def test_with_dedupe_off_each_record_settles_one_line_and_the_others_run():
     settled = Settled()
     settled.add(key("a"), b'"jobs:1"', "completed", 33)
     ruling = Identities(settled, dedupe=False).rule(1, answer(1, "aaa", ids=[b"", b"", b""]))
-    assert (list(ruling.order), kinds(ruling)) == ([1, 2], {0: "settled"})
+    assert (list(ruling.order), kinds(ruling)) == ([1, 2], {})
+    assert passed(ruling) == ([0], {"completed": 1})
 
 
 def test_a_settled_dead_job_makes_later_lines_of_its_identity_duplicates():
     settled = Settled()
     settled.add(key("a"), b'"jobs:1"', "dead", 33)
     ruling = Identities(settled, dedupe=True).rule(1, answer(1, "aa", ids=[b"", b""]))
-    assert (list(ruling.order), kinds(ruling)) == ([], {0: "settled", 1: "duplicate"})
+    assert (list(ruling.order), kinds(ruling)) == ([], {1: "duplicate"})
+    assert passed(ruling) == ([0], {"dead": 1})
+    assert ruling.dead == [key("a")]
 
 
 def test_a_settled_unusable_line_is_passed():
@@ -149,7 +162,20 @@ def test_a_settled_unusable_line_is_passed():
     settled.add(key("a"), b'"jobs:1"', "dead", 33)
     note = {"reason": "invalid_json", "message": "m"}
     ruling = Identities(settled, dedupe=True).rule(1, answer(1, "aa", ids=[b"", b""], notes=[(0, note), (1, note)]))
-    assert kinds(ruling) == {0: "settled", 1: "unusable"}
+    assert kinds(ruling) == {1: "unusable"}
+    assert passed(ruling) == ([0], {"dead": 1})
+    assert (list(ruling.order), ruling.dead) == ([], []), "a line that is no job lends its fate to nobody"
+
+
+@pytest.mark.parametrize("dedupe", [True, False])
+def test_blank_and_settled_lines_are_counted_together_by_status_in_their_order(dedupe):
+    settled = Settled()
+    for letter, status in zip("abc", ("completed", "dead", "completed"), strict=True):
+        settled.add(key(letter), b'"jobs:1"', status, 33)
+    notes = [(0, {"blank": True}), (3, {"blank": True})]
+    ruling = Identities(settled, dedupe=dedupe).rule(1, answer(1, "xabycd", ids=[b""] * 6, notes=notes))
+    assert passed(ruling) == ([0, 1, 2, 3, 4], {None: 2, "completed": 2, "dead": 1})
+    assert (list(ruling.order), kinds(ruling), ruling.dead) == ([5], {}, [key("b")])
 
 
 @pytest.mark.parametrize("status", ["completed", "dead"])
@@ -165,8 +191,10 @@ def test_the_owner_of_a_given_key_stays_the_owner_in_a_later_run(status):
     ruling = Identities(settled, dedupe=True).rule(
         1, answer(1, "aaaa", hashes=[one, two, two, one], ids=[b'"x"', b'"y"', b'"z"', b'"w"'])
     )
-    assert kinds(ruling) == {0: "settled", 1: "settled", 2: "conflict", 3: "duplicate"}
+    assert kinds(ruling) == {2: "conflict", 3: "duplicate"}
+    assert passed(ruling) == ([0, 1], {status: 1, "conflict": 1})
     assert list(ruling.order) == []
+    assert ruling.dead == ([key("a")] if status == "dead" else [])
 
 
 def test_a_conflicts_letter_makes_nobody_an_owner():
@@ -174,7 +202,9 @@ def test_a_conflicts_letter_makes_nobody_an_owner():
     settled = Settled()
     settled.add(claim_key(key("a"), two), b'"y"', "conflict", 9)
     ruling = Identities(settled, dedupe=True).rule(1, answer(1, "aa", hashes=[two, one], ids=[b'"y"', b'"x"']))
-    assert (list(ruling.order), kinds(ruling)) == ([1], {0: "settled"})
+    assert (list(ruling.order), kinds(ruling)) == ([1], {})
+    assert passed(ruling) == ([0], {"conflict": 1})
+    assert ruling.dead == []
 
 
 def test_orders_travel_as_unsigned_integers_of_32_bits():

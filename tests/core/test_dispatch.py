@@ -77,7 +77,7 @@ def test_a_batch_of_which_nothing_runs_is_dropped_and_forgotten():
     dispatch = make()
     work, effects = start(dispatch, b"", b"{", b"  ")
     assert of(effects, Drop) == [Drop(work.batch)]
-    assert [effect.place.index for effect in of(effects, Pass)] == [0, 2]
+    assert of(effects, Pass) == [Pass(work.batch, [0, 2], {None: 2})]
     (bury,) = of(effects, Bury)
     assert (bury.reason, bury.job, bury.line.number, bury.attempts) == ("invalid_json", None, 2, 0)
     assert (dispatch.lines, dispatch.bytes) == (0, 0)
@@ -264,7 +264,7 @@ def test_a_line_that_an_earlier_run_settled_is_passed_with_its_status():
     dispatch = make(settled=settled, find=lambda *_: First("jobs:9", "completed", b"5"))
     work, effects = start(dispatch, 7, 7, 8)
     assert work.with_ids
-    assert [each.status for each in of(effects, Pass)] == ["completed"]
+    assert of(effects, Pass) == [Pass(work.batch, [0], {"completed": 1})]
     assert [each.first.result for each in of(effects, Double)] == [b"5"]
     assert dispatch.lines == 1
 
@@ -280,9 +280,26 @@ def test_the_same_line_twice_that_died_is_settled_twice_by_its_two_letters():
     for offset, each in enumerate(letters):
         settled.add(each.job.key, json.dumps(each.job.id).encode(), "dead", offset)
         settled.dead[each.job.key] = First("a", "dead", error={"type": "t", "message": "m"})
-    _, effects = start(make(settled=settled), line, line)
-    assert [each.status for each in of(effects, Pass)] == ["dead", "dead"]
+    later = make(settled=settled)
+    work, effects = start(later, line, line)
+    assert of(effects, Pass) == [Pass(work.batch, [0, 1], {"dead": 2})]
     assert of(effects, Bury) == []
+    assert (later.lines, later.bytes) == (0, 0)
+
+
+def test_a_duplicate_of_a_job_that_an_earlier_run_buried_is_buried_with_its_error():
+    first, _ = start(make(), 7)
+    keys = prepare(Lines(first.data, 1, "", "jobs", 1), SCHEME, mark="no line holds this", with_ids=True).digests
+    settled = Settled()
+    settled.add(keys, b'"jobs:1"', "dead", 0)
+    settled.dead[keys] = First("jobs:1", "dead", error={"type": "t", "message": "m"})
+    dispatch = make(settled=settled)
+    work, effects = start(dispatch, 7, b"", 7)
+    assert of(effects, Pass) == [Pass(work.batch, [0, 1], {"dead": 1, None: 1})]
+    (bury,) = of(effects, Bury)
+    assert (bury.reason, bury.first.id, bury.error["type"], bury.place.index) == ("duplicate_of_dead", "jobs:1", "t", 2)
+    assert of(effects, Drop) == [Drop(work.batch)]
+    assert (dispatch.lines, dispatch.bytes) == (0, 0)
 
 
 def test_a_running_job_is_named_by_its_place_in_the_input():

@@ -31,10 +31,11 @@ def test_it_says_what_a_plain_mapping_would_say_whenever_it_is_asked(steps):
             is_new = len(set(letters)) == len(letters) and not any(letter in model for letter in letters)
             assert taken.add_all(b"".join(map(key, letters)), number) == is_new
             if is_new:
-                model |= dict.fromkeys(letters, number)
+                model |= {letter: (number, at) for at, letter in enumerate(letters)}
         elif step == "one":
-            taken.add(key(letters), number)
-            model[letters] = number
+            at = (0, 7, 2**32 - 1)[number % 3]
+            taken.add(key(letters), number, at)
+            model[letters] = (number, at)
         elif step == "find":
             assert taken.find(key(letters)) == model.get(letters)
         else:

@@ -45,6 +45,17 @@ def perform(deed):
     return "x" * (RING_SIZE // 2 + 100) if deed == "large" else deed
 
 
+SCENES: list[Scene] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_scenes():
+    """A scene and its runner hold each other, so their memory would stay until somebody collects garbage."""
+    yield
+    while SCENES:
+        SCENES.pop().memory.close()
+
+
 @dataclass
 class Scene:
     """A runner and the ledger of its parent, which reads at once (`prompt`) or only after the death."""
@@ -61,6 +72,7 @@ class Scene:
         fd = create_file()
         self.memory = Memory.attach(fd)
         os.close(fd)
+        SCENES.append(self)
         self.ledger = Ledger(self.memory)
         setup = Setup("5f01ab", Scheme(), ("jobs.jsonl",), ("jobs",), 4 << 20)
         handler = Handler("h", self.call, wants_ctx=False, policy=Policy(), exit=ExitStack())
@@ -91,7 +103,8 @@ class Scene:
     def prepare(self, deeds, number=1):
         data = b"".join(orjson.dumps(deed) + b"\n" for deed in deeds)
         self.ledger.preparing[number] = Work(number, 0, 1, len(deeds), data, with_ids=False)
-        self.runner.handle(Kind.PREPARE, frame.PREPARE.pack(number, 1, len(deeds), 0, 0) + data)
+        self.runner.handle(Kind.PREPARE, frame.PREPARE.pack(number, 1, len(deeds), 0, 0))
+        self.runner.handle(Kind.LINES, data)
         self.read()
 
     def run(self, number=1, order=None, limits=None):
@@ -308,7 +321,8 @@ def test_an_answer_carries_keys_hashes_and_notes():
     scene = Scene()
     data = b'1\n{"payload":1,"key":"k"}\n{\n'
     scene.ledger.preparing[1] = Work(1, 0, 1, 3, data, with_ids=True)
-    scene.runner.handle(Kind.PREPARE, frame.PREPARE.pack(1, 1, 3, 0, 1) + data)
+    scene.runner.handle(Kind.PREPARE, frame.PREPARE.pack(1, 1, 3, 0, 1))
+    scene.runner.handle(Kind.LINES, data)
     scene.read()
     (answer,) = scene.of(Answer)
     assert (len(answer.keys), len(answer.hashes), len(answer.own_ids)) == (48, 48, 24)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jqcli.policy import Policy
 
 
+_MIN_SNOOZE = 0.01  # seconds: a snooze costs no attempt, so without a pause it would spin for ever
+
+
 class Again(NamedTuple):
     """Try again after so many seconds."""
 
@@ -58,7 +61,7 @@ def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) ->
             return Dead("worker_crash")
         return Again(_backoff(strategies, policy, pending.crashes, failure, chance))
     if failure.verdict == "snooze":
-        return Again(failure.after if failure.after is not None else policy.backoff_base or 0.0)
+        return Again(max(failure.after if failure.after is not None else policy.backoff_base or 0.0, _MIN_SNOOZE))
     if failure.verdict == "unserializable":
         return Dead("unserializable_result")
     if failure.verdict == "reject" or matches(failure.names, policy.reject_on or ()):

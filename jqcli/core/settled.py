@@ -43,6 +43,29 @@ def claim_key(key: bytes, payload_hash: bytes | None) -> bytes:
     return key if payload_hash is None else hash_bytes(key + payload_hash)
 
 
+class _Many:
+    """The records of one identity that has several, so that taking one costs the same however many there are."""
+
+    def __init__(self, entries: list[int]) -> None:
+        self._entries = entries
+        self._taken = bytearray(len(entries))
+        backwards = range(len(entries) - 1, -1, -1)  # so that the first is at the end, where taking it is cheap
+        self._made = [at for at in backwards if entries[at] & _MADE]
+        self._by_id: dict[int, list[int]] = {}
+        for at in backwards:
+            self._by_id.setdefault(entries[at] & (_MADE - 1), []).append(at)
+
+    def take(self, wanted: int | None) -> int | None:
+        """Take a record with this id, or with one that was made up (None); return None where there is none."""
+        places = self._made if wanted is None else self._by_id.get(wanted, [])
+        while places:
+            at = places.pop()
+            if not self._taken[at]:
+                self._taken[at] = 1
+                return self._entries[at]
+        return None
+
+
 @dataclass(slots=True)
 class Settled:
     """The records of earlier runs. `owners` are the payload hashes of given keys that completed or were skipped."""
@@ -51,6 +74,7 @@ class Settled:
     owners: dict[bytes, bytes] = field(default_factory=dict)
     dead: dict[bytes, First] = field(default_factory=dict)
     count: int = 0
+    _many: dict[bytes, _Many] = field(default_factory=dict)
 
     def add(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
         """Remember one record; `id_json` is its id's JSON text, `offset` where to look for it in its file."""
@@ -103,16 +127,18 @@ class Settled:
         known = self.records.get(claim)
         if known is None:
             return None
-        entries = known if isinstance(known, list) else [known]
-        wanted = int.from_bytes(own_id, "little")
-        for at, entry in enumerate(entries):
-            fits = entry & _MADE if own_id == _NO_ID else entry & (_MADE - 1) == wanted
-            if fits and not entry & _CLAIMED:
-                entries[at] = entry | _CLAIMED
-                if not isinstance(known, list):
-                    self.records[claim] = entries[0]
-                return STATUSES[entry >> _STATUS_SHIFT & 7]
-        return None
+        wanted = None if own_id == _NO_ID else int.from_bytes(own_id, "little")
+        if isinstance(known, list):
+            many = self._many.get(claim)
+            if many is None:
+                many = self._many[claim] = _Many(known)
+            entry = many.take(wanted)
+        else:
+            fits = known & _MADE if wanted is None else known & (_MADE - 1) == wanted
+            entry = known if fits and not known & _CLAIMED else None
+            if entry is not None:
+                self.records[claim] = entry | _CLAIMED
+        return None if entry is None else STATUSES[entry >> _STATUS_SHIFT & 7]
 
     def done_at(self, claim: bytes) -> int | None:
         """Return from which offset on the record stands with which an identity completed or was skipped, if it did."""

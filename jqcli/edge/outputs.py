@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from datetime import UTC, datetime
@@ -106,8 +107,13 @@ def _open_stream(place: Place) -> ResultsStream:
     if place.output is None:
         return ResultsStream(place.stdout_fd, "stdout")
     try:
-        return ResultsStream(os.open(place.output, os.O_WRONLY | os.O_CLOEXEC), place.output)
+        # Non-blocking, or a FIFO that nobody reads would hold the run up for ever.
+        fd = os.open(place.output, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(fd, True)
+        return ResultsStream(fd, place.output)
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise FileError(f"{place.output}: nobody reads from it") from None
         raise FileError(f"{place.output}: {error.strerror}") from error
 
 

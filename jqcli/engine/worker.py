@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import mmap
 import os
 import signal
 import socket
@@ -55,6 +56,9 @@ def _serve() -> None:
     channel = socket.socket(fileno=channel_fd)
     channel.set_inheritable(False)
     memory = Memory.attach(memory_fd)
+    if hasattr(mmap, "MADV_DONTFORK"):
+        # What a handler forks and lets return into our loop must not write here: it dies at its first record.
+        memory.map.madvise(mmap.MADV_DONTFORK)
     os.close(memory_fd)
     kind, body = _receive(channel)
     runner = _set_up(body, memory, channel)

@@ -136,7 +136,12 @@ def test_a_fixed_backoff_is_its_base_and_never_over_its_cap(attempt):
 @LIGHT
 @given(st.floats(min_value=0, allow_infinity=False), st.sampled_from(["retry", "snooze"]))
 def test_what_a_handler_asks_for_replaces_the_backoff(after, verdict):
-    assert rule(pend(), fail(verdict, after=after)).after == after
+    least = 0.01 if verdict == "snooze" else 0.0
+    assert rule(pend(), fail(verdict, after=after)).after == max(after, least)
+
+
+def test_a_snooze_that_costs_no_attempt_never_spins():
+    assert rule(pend(), fail("snooze", after=0.0)).after > 0
 
 
 def test_retry_without_a_time_waits_for_the_usual_backoff():

@@ -117,3 +117,10 @@ def test_a_record_of_a_given_key_settles_only_its_own_payload():
     assert settled.claim(claim_key(KEY, other), mark_id(b'"a"')) is None
     assert settled.claim(claim_key(KEY, None), mark_id(b'"a"')) is None
     assert settled.claim(claim_key(KEY, one), mark_id(b'"a"')) == "completed"
+
+
+def test_claiming_costs_the_same_however_many_records_an_identity_has():
+    settled = Settled()
+    for number in range(20_000):  # a scan from the start for each would take minutes
+        settled.add(KEY, made(number), "duplicate" if number else "completed", number)
+    assert [settled.claim(KEY, MADE) for _ in range(20_001)] == ["completed", *["duplicate"] * 19_999, None]

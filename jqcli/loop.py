@@ -110,6 +110,7 @@ class Loop:
             seconds = self._bounds.grace if grace is None else grace
             self.stop = Stop(code, message, time.monotonic() + seconds)
             self._engine.revoke()
+            self._watch_input(None)
 
     def _is_over(self) -> bool:
         self._heed_signals()
@@ -147,7 +148,7 @@ class Loop:
     def _feed(self, now: float) -> None:
         """Give the engine what it can use: jobs that are due first, then new lines."""
         self._watch_input(None)
-        while self._engine.room(now) > 0 and not self._recorder.is_full:
+        while self.stop is None and self._engine.room(now) > 0 and not self._recorder.is_full:
             effects = self._dispatch.next_jobs(self._moment(now), self._workers)
             if effects:
                 self._apply(effects)
@@ -266,8 +267,11 @@ class Loop:
         moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
         if self.stop is not None:
             moments.append(self.stop.deadline)
-        else:
-            moments += [self._dispatch.due_at, self._source.ready_at()]
+        elif self._engine.room(now) > 0 and not self._recorder.is_full:
+            # Without room a moment that has come would only make the loop spin; a worker's word wakes it.
+            moments.append(self._dispatch.due_at)
+            if self._lines_wanted() > 0:
+                moments.append(self._source.ready_at())
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
 
     def show(self, now: float) -> None:

@@ -95,7 +95,8 @@ def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settle
     if "job" in letter and not is_conflict:
         error = letter.get("error", {})
         kept = {"type": error.get("type"), "message": str(error.get("message"))[:200]}
-        settled.dead[key] = First(letter["id"], "dead", error=kept)
+        if letter["reason"] != "duplicate_of_dead" or key not in settled.dead:
+            settled.dead[key] = First(letter["id"], "dead", error=kept)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -56,7 +56,7 @@ class Keeper:
         """Let the keeper end; called when no group is left, any number of times."""
         if self._process.returncode is not None:
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=1.0)
             return
         with contextlib.suppress(subprocess.TimeoutExpired):

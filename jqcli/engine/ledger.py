@@ -47,6 +47,7 @@ class Running:
     index: int | None
     since: float
     limit: float | None
+    position: int = 0
 
 
 class Ledger:
@@ -76,10 +77,11 @@ class Ledger:
         position = self.memory.words[STARTED]
         return self.load > 1 or (bool(self.runs) and position < len(self.runs[0].order))
 
-    def take_rest(self) -> tuple[list[Event], list[Work]]:
+    def take_rest(self, position: int | None = None) -> tuple[list[Event], list[Work]]:
         """Take back all that waits behind the attempt that runs; what is left of its run ends with it."""
         current = self.runs[0]
-        position = self.memory.words[STARTED]
+        if position is None:
+            position = self.memory.words[STARTED]
         rest = current.order[position:]
         current.order = current.order[:position]
         self.runs.popleft()
@@ -104,7 +106,7 @@ class Ledger:
             return None
         run = self.runs[0]
         index = run.order[started - 1]
-        return Running(batch, index, since, run.limits.of(index))
+        return Running(batch, index, since, run.limits.of(index), started - 1)
 
     def read(self, kind: Kind, body: bytes, now: float) -> list[Event]:
         """Return what a frame of the worker's says. Raises FrameError for one that makes no sense."""

@@ -51,6 +51,7 @@ class Worker:
     may_stop: bool = False
     cause: Cause | None = None
     killed_at: float = 0.0
+    rest_from: int = 0
 
     def is_gone(self, now: float) -> bool:
         """Tell whether nothing more is to be expected of it."""
@@ -92,5 +93,7 @@ class Worker:
             return Step.NONE
         if self.asked_back is None or self.asked_back[0] != running.since:
             self.asked_back = (running.since, now)
+            # Not read again when the rest is taken: the attempt may have ended by then, and the worker stopped here.
+            self.rest_from = running.position + 1
             return Step.ASK
         return Step.TAKE if now - self.asked_back[1] >= CONFIRM else Step.NONE

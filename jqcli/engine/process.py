@@ -275,10 +275,10 @@ class Pool:
 
     def _bury(self, worker: Worker, now: float) -> None:
         """Settle with a dead worker, and put another in its place."""
-        self._serve(worker, 0)
         worker.child.kill()
         self._keeper.remove(worker.child.pid)
         ending = worker.child.reap(_REAP_LIMIT) or "no exit status"
+        self._serve(worker, 0)  # its last words: behind its end, so that none is missed
         cause = worker.cause or crash(f"the worker ended with {ending}")
         events, works = worker.ledger.bury(cause, now, is_garbled=worker.is_garbled)
         self._events += events
@@ -316,7 +316,7 @@ class Pool:
                 cause = worker.overrun(now)
                 if cause is not None:
                     self._end(worker, cause)
-        if self._missing or any(w.is_ready and not w.ledger.is_running for w in self._workers):
+        if self._missing or any(not w.ledger.is_running for w in self._workers):
             for worker in self._workers:
                 self._take_back(worker, now)
 
@@ -332,7 +332,7 @@ class Pool:
             self._want_back(worker)
         elif step is Step.TAKE:
             worker.is_stopping = True
-            self._give_out(worker, *worker.ledger.take_rest())
+            self._give_out(worker, *worker.ledger.take_rest(worker.rest_from))
 
     def _want_back(self, worker: Worker) -> None:
         worker.may_stop = True

@@ -28,12 +28,6 @@ class HandlerLoadError(UsageError):
     """A handler could not be loaded; says what was tried and where it failed."""
 
 
-class HandlerLostError(JqcliError):
-    """A replacement worker could not load the handler that was loadable at the start."""
-
-    exit_code = 3
-
-
 class ForeignFileError(JqcliError):
     """An existing file is not one of ours, or belongs to another handler or key."""
 

@@ -24,7 +24,6 @@ _NO_ID = bytes(ID_SIZE)
 
 # One integer a record keeps a million of them in memory: 8 bytes of id, 1 bit "id looks made up", 3 bits of status,
 # 1 bit "claimed", and the offset above.
-_ID_BITS = 64
 _MADE = 1 << 64
 _STATUS_SHIFT = 65
 _CLAIMED = 1 << 68

@@ -22,10 +22,13 @@ class Answer(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """Some records of a run are whole: `records` are their bytes, in the order of `indexes`."""
+    """Some records of a run are whole: `records` are their bytes, in the order of `indexes`.
+
+    They stand in memory that the worker writes over later: use them before the next event is asked for.
+    """
 
     batch: int
-    records: list[bytes]
+    records: Sequence[bytes | memoryview]
     completed: int
     skipped: int
     durations: list[tuple[int, int]]

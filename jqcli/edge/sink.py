@@ -18,7 +18,7 @@ from jqcli.edge.lock import is_still, lock_for_append, unlock
 from jqcli.errors import FileError, ReaderGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jqcli.model import First
 
@@ -33,7 +33,7 @@ UNNUMBERED = 0  # in place of a batch's number, for records that nobody will loo
 class Results(Protocol):
     """Takes result records, and finds them again for duplicates."""
 
-    def append(self, batch: int, records: list[bytes]) -> None:
+    def append(self, batch: int, records: Sequence[bytes | memoryview]) -> None:
         """Append whole records of a batch (or UNNUMBERED); raises FileError or ReaderGoneError."""
 
     def find(self, batch: int, share: float, key_text: str) -> First | None:
@@ -63,7 +63,7 @@ class Results(Protocol):
         """Close what was opened."""
 
 
-def write_whole(fd: int, data: bytes, path: str) -> None:
+def write_whole(fd: int, data: bytes | memoryview, path: str) -> None:
     """Write at the end of a regular file, or cut it back to where it ended and raise FileError."""
     good = os.lseek(fd, 0, os.SEEK_END)
     view = memoryview(data)
@@ -90,7 +90,7 @@ class ResultsFile:
         self._starts = array("Q", [0])
         self._ends = array("Q", [0])
 
-    def append(self, batch: int, records: list[bytes]) -> None:
+    def append(self, batch: int, records: Sequence[bytes | memoryview]) -> None:
         """Append whole records of a batch."""
         data = records[0] if len(records) == 1 else b"".join(records)
         if not data:
@@ -175,7 +175,7 @@ class ResultsStream:
         """Whether the reader is this far behind."""
         return self._size > _FULL_BYTES
 
-    def append(self, batch: int, records: list[bytes]) -> None:
+    def append(self, batch: int, records: Sequence[bytes | memoryview]) -> None:
         """Append whole records of a batch; they leave as the reader takes them."""
         data = b"".join(records)
         if not data:

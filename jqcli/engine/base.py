@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jqcli.core.effect import Attempt, Limits, Work
     from jqcli.core.event import Event
@@ -42,8 +42,8 @@ class Engine(Protocol):
     def drop(self, batch: int) -> None:
         """Forget a prepared batch of which nothing runs."""
 
-    def advance(self, now: float) -> list[Event]:
-        """Do what is due and return what happened since; `now` is monotonic."""
+    def advance(self, now: float) -> Iterator[Event]:
+        """Do what is due and yield what happened since; `now` is monotonic."""
 
     def wait_until(self, now: float) -> float | None:
         """Return the monotonic moment at which `advance` wants to be called at latest."""

@@ -41,7 +41,7 @@ class Child:
             ours.setblocking(False)  # noqa: FBT003 - the standard library's own
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
-            self.memory = Memory.attach(memory_fd)
+            self.memory = Memory(memory_fd)
             command = [
                 sys.executable,
                 "-c",
@@ -172,12 +172,11 @@ class Child:
             return f"signal {-code}"
 
     def close(self) -> None:
-        """Let go of the channel, the memory and the pidfd."""
+        """Let go of the channel and the pidfd; the memory goes with the last record that stands there."""
         self.channel.close()
         if self.death_fd is not None:
             os.close(self.death_fd)
             self.death_fd = None
-        self.memory.close()
 
     def _shut(self) -> None:
         """Send no more: it is gone, or will not read; what it said before is still in the channel."""

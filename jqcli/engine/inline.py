@@ -6,24 +6,25 @@ a handler that kills its process kills the run.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.core.event import Ended, Returned
+from jqcli.core.event import Ended, Finished, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.ledger import Ledger
-from jqcli.engine.memory import REVOKED, Memory
+from jqcli.engine.memory import REVOKED, Memory, Writer, create_file
 from jqcli.engine.runner import Runner
 from jqcli.engine.worker import load_handlers
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jqcli.core.effect import Attempt, Limits, Work
     from jqcli.core.event import Event
@@ -42,7 +43,9 @@ class Inline:
     def __init__(self, setup: Setup, specs: Specs) -> None:
         self._setup = setup
         self._specs = specs
-        self._ledger = Ledger(Memory.create())
+        fd = create_file()
+        self._ledger, self._writer = Ledger(Memory(fd)), Writer(fd)
+        os.close(fd)
         self._frames: deque[tuple[Kind, bytes]] = deque()
         self._events: list[Event] = []
         self._runner: Runner | None = None
@@ -50,7 +53,7 @@ class Inline:
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:  # noqa: ARG002 - the protocol's
         """Load the handlers; raises HandlerLoadError."""
         handlers = load_handlers(self._specs)
-        self._runner = Runner(self._setup, handlers, self._ledger.memory, self._hear)
+        self._runner = Runner(self._setup, handlers, self._writer, self._hear)
         return {name: handler.policy for name, handler in handlers.items()}
 
     def room(self, now: float) -> int:  # noqa: ARG002 - the protocol's
@@ -93,12 +96,12 @@ class Inline:
         """Want back what has not begun; safe to call from a signal handler."""
         self._ledger.memory.words[REVOKED] = 1
 
-    def advance(self, now: float) -> list[Event]:  # noqa: ARG002 - the protocol's
-        """Do the next thing and return what happened."""
+    def advance(self, now: float) -> Iterator[Event]:  # noqa: ARG002 - the protocol's
+        """Do the next thing and yield what happened."""
         if self._frames and self._runner is not None:
             self._runner.handle(*self._frames.popleft())
         events, self._events = self._events, []
-        return events
+        yield from events
 
     def wait_until(self, now: float) -> float | None:
         """Return `now` while there is anything to do."""
@@ -124,4 +127,10 @@ class Inline:
             for work in works:
                 self.prepare(work)
             return
-        self._events += self._ledger.read(kind, data[HEADER.size :], time.monotonic())
+        for event in self._ledger.read(kind, data[HEADER.size :], time.monotonic()):
+            if isinstance(event, Finished):
+                # A copy, since the runner goes on in this very thread and may need the room.
+                self._events.append(event._replace(records=[b"".join(event.records)]))
+            else:
+                self._events.append(event)
+        self._ledger.memory.free()

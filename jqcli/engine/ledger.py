@@ -13,7 +13,7 @@ from jqcli.core.event import Answer, Ended, Event, Failed, Finished, Returned, U
 from jqcli.engine import frame
 from jqcli.engine.failure import unpack_failure
 from jqcli.engine.frame import FrameError, Kind
-from jqcli.engine.memory import BATCH, HEAD, PREPARING, SINCE, STARTED, Memory
+from jqcli.engine.memory import HEAD, MARK, READING, RUNNING, Memory
 from jqcli.model import Failure
 
 if TYPE_CHECKING:
@@ -36,18 +36,27 @@ class _Run:
     sent_at: float
     told: int = 0
     failed: set[int] = field(default_factory=set)
-    large: list[bytes] = field(default_factory=list)
+    large: list[bytes | memoryview] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Running:
-    """The attempt that a worker is making: since when (monotonic seconds) and how long it may take."""
+    """What a worker is at: an attempt, or (`index` None) reading lines.
+
+    `since` is the monotonic moment at which it was first seen there, `limit` how many seconds it may take, `position`
+    its place in the order of the run.
+    """
 
     batch: int
     index: int | None
     since: float
     limit: float | None
-    position: int = 0
+    position: int = -1
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What tells it from any other thing that the worker may be at."""
+        return self.batch, self.position
 
 
 class Ledger:
@@ -60,6 +69,8 @@ class Ledger:
         self.runs: deque[_Run] = deque()
         self.done = 0
         self.began_at = 0.0
+        self._seen: tuple[int, ...] = ()
+        self._seen_at = 0.0
 
     @property
     def load(self) -> int:
@@ -71,17 +82,13 @@ class Ledger:
         """Whether it has anything to run."""
         return bool(self.runs)
 
-    @property
-    def has_rest(self) -> bool:
-        """Whether anything waits behind the attempt that runs."""
-        position = self.memory.words[STARTED]
-        return self.load > 1 or (bool(self.runs) and position < len(self.runs[0].order))
+    def has_rest(self, running: Running) -> bool:
+        """Tell whether anything waits behind an attempt."""
+        return self.load > 1 or running.position + 1 < len(self.runs[0].order)
 
-    def take_rest(self, position: int | None = None) -> tuple[list[Event], list[Work]]:
-        """Take back all that waits behind the attempt that runs; what is left of its run ends with it."""
+    def take_rest(self, position: int) -> tuple[list[Event], list[Work]]:
+        """Take back all from a position of the first run on; what is left of that run ends with its attempt."""
         current = self.runs[0]
-        if position is None:
-            position = self.memory.words[STARTED]
         rest = current.order[position:]
         current.order = current.order[:position]
         self.runs.popleft()
@@ -96,17 +103,31 @@ class Ledger:
             self.began_at = now
         self.runs.append(_Run(batch, range(lines) if order is None else order, limits, now))
 
-    def running(self) -> Running | None:
+    def look(self, now: float) -> float:
+        """Return for how many seconds the worker has been seen at the same place; call it often.
+
+        It says nothing when it begins an attempt, so what is known of that moment is as exact as this is called often.
+        """
+        seen = tuple(self.memory.words[: MARK + 1])
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        return now - self._seen_at
+
+    def running(self, now: float) -> Running | None:
         """Return what the shared words say is running now; a hint while the worker lives."""
         words = self.memory.words
-        started, since, batch = words[STARTED], words[SINCE] / 1e9, words[BATCH]
-        if started == PREPARING:
+        since = now - self.look(now)
+        if words[READING]:
+            batch = words[READING] - 1
             return Running(batch, None, since, None) if batch in self.preparing else None
-        if not started or not self.runs or self.runs[0].batch != batch or started > len(self.runs[0].order):
+        batch = words[RUNNING] - 1
+        if not self.runs or self.runs[0].batch != batch:
             return None
-        run = self.runs[0]
-        index = run.order[started - 1]
-        return Running(batch, index, since, run.limits.of(index), started - 1)
+        run, spot = self.runs[0], self.memory.spot()
+        if spot >= len(run.order):
+            return None
+        index = run.order[spot]
+        return Running(batch, index, since, run.limits.of(index), spot)
 
     def read(self, kind: Kind, body: bytes, now: float) -> list[Event]:
         """Return what a frame of the worker's says. Raises FrameError for one that makes no sense."""
@@ -132,13 +153,18 @@ class Ledger:
             events += [Returned(run.batch, rest), Ended(run.batch)]
         return events, self._clear()
 
-    def bury(self, cause: Cause, now: float, *, is_garbled: bool = False) -> tuple[list[Event], list[Work]]:
+    def bury(
+        self, cause: Cause, now: float, *, is_garbled: bool = False, blamed: tuple[int, int] | None = None
+    ) -> tuple[list[Event], list[Work]]:
         """Settle with a worker that is dead: keep what it finished, charge what it was at, give back the rest.
 
         Where the channel `is_garbled`, frames were lost. Then its records count only if they are exactly those of the
         jobs before the one that ran; else all is run again, and somebody is charged, or it would go on for ever.
+        `blamed` is the place for which it was killed: where it had moved on by then, nobody is charged.
         """
-        running = self.running()
+        running = self.running(now)
+        if blamed is not None and running is not None and running.place != blamed:
+            running = None
         events: list[Event] = []
         head = self.memory.words[HEAD]
         if is_garbled and not self._is_sure(running):
@@ -160,7 +186,7 @@ class Ledger:
         """Return the failure of the attempt that ran, unless its record was there already."""
         run = self.runs[0]
         assert running.index is not None  # noqa: S101 - the caller looks
-        position = run.order.index(running.index)
+        position = running.position
         if position < run.told or position in run.failed:
             return []
         run.failed.add(position)
@@ -174,8 +200,8 @@ class Ledger:
         if running is None or running.index is None:
             return False
         run = self.runs[0]
-        before = range(run.told, self.memory.words[STARTED] - 1)
-        count = b"".join(run.large + self.memory.peek(self.memory.words[HEAD])).count(b"\n")
+        before = range(run.told, running.position)
+        count = b"".join([*run.large, self.memory.peek()]).count(b"\n")
         return count == sum(at not in run.failed for at in before)
 
     def _suspect(self, now: float) -> Running | None:
@@ -185,11 +211,11 @@ class Ledger:
         run = self.runs[0]
         untold = (at for at in range(run.told, len(run.order)) if at not in run.failed)
         at = next(untold, None)
-        return None if at is None else Running(run.batch, run.order[at], now, None)
+        return None if at is None else Running(run.batch, run.order[at], now, None, at)
 
     def _collect(self, run: _Run) -> list[Event]:
         """Take the records that a dead worker finished and had not told of."""
-        records = run.large + self.memory.take(self.memory.words[HEAD])
+        records = [*run.large, *self.memory.take(self.memory.words[HEAD])]
         text = b"".join(records)
         count = text.count(b"\n")
         if not count:
@@ -237,7 +263,7 @@ class Ledger:
     def _read_told(self, body: bytes, now: float) -> list[Event]:
         batch, position, head, completed, skipped, is_last = frame.TOLD.unpack_from(body)
         run = self._run_of(batch)
-        records = run.large + self.memory.take(head)
+        records = [*run.large, *self.memory.take(head)]
         indexes: Sequence[int] = run.order[run.told : position]
         if run.failed:
             indexes = [run.order[at] for at in range(run.told, position) if at not in run.failed]

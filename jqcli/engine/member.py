@@ -36,7 +36,7 @@ class Worker:
 
     `asked_back` is since when its attempt ran and when the rest was asked back; `is_stopping` that the rest was taken,
     and that it will say STOPPED when its attempt is over; `may_stop` that it was told that work is wanted back;
-    `cause` why the parent has killed it, `killed_at` when.
+    `cause` why the parent has killed it, `killed_at` when, `blamed` the place that took too long.
     """
 
     number: int
@@ -51,6 +51,7 @@ class Worker:
     may_stop: bool = False
     cause: Cause | None = None
     killed_at: float = 0.0
+    blamed: tuple[int, int] | None = None
     rest_from: int = 0
 
     def is_gone(self, now: float) -> bool:
@@ -65,19 +66,22 @@ class Worker:
             return 0
         return 1 if self.ledger.is_running and now - self.ledger.began_at > _SHORT else _DEPTH
 
-    def overrun(self, now: float) -> Cause | None:
-        """Return why it must be ended, if it takes longer than it may."""
-        running = self.ledger.running()
+    def overrun(self, now: float) -> tuple[Cause, tuple[int, int] | None] | None:
+        """Return why it must be ended and the place to blame, if it takes longer than it may."""
         if not self.is_ready:
-            return crash("the worker was not ready in time") if now - self.started_at > START_LIMIT else None
+            is_late = now - self.started_at > START_LIMIT
+            return (crash("the worker was not ready in time"), None) if is_late else None
+        if not self.ledger.look(now):  # it has moved on since the last look
+            return None
+        running = self.ledger.running(now)
         if running is None:
             is_silent = self.child.is_inside_frame and now - self.child.heard_at > FRAME_LIMIT
-            return crash("the worker stopped in the middle of a frame") if is_silent else None
+            return (crash("the worker stopped in the middle of a frame"), None) if is_silent else None
         age = now - running.since
-        if running.index is None:
-            return crash(f"reading its lines took over {PREPARE_LIMIT:.0f} s") if age > PREPARE_LIMIT else None
+        if running.index is None and age > PREPARE_LIMIT:
+            return crash(f"reading its lines took over {PREPARE_LIMIT:.0f} s"), running.place
         if running.limit is not None and age > running.limit:
-            return Cause("timeout", "jqcli.JobTimeout", f"took longer than {running.limit:g} s")
+            return Cause("timeout", "jqcli.JobTimeout", f"took longer than {running.limit:g} s"), running.place
         return None
 
     def next_step(self, now: float) -> Step:
@@ -86,10 +90,10 @@ class Worker:
         It looks at the word behind every long attempt. So once the word has stood for a while and the very attempt
         still runs, it cannot start another one, and the rest is the parent's at once.
         """
-        running = self.ledger.running()
-        if self.is_stopping or running is None or running.index is None or now - running.since < LONG_ATTEMPT:
+        if self.is_stopping or self.ledger.look(now) < LONG_ATTEMPT:
             return Step.NONE
-        if not self.ledger.has_rest:
+        running = self.ledger.running(now)
+        if running is None or running.index is None or not self.ledger.has_rest(running):
             return Step.NONE
         if self.asked_back is None or self.asked_back[0] != running.since:
             self.asked_back = (running.since, now)

@@ -1,102 +1,121 @@
 """A worker's memory that outlives it: a small file that parent and worker share.
 
-The worker puts each finished record into a ring before its next attempt begins, and writes which job it starts and
-when. Counters only grow and each has one writer, so neither side needs a lock: `head` is how many bytes of records
-were ever put, `tail` how many of them the parent has taken.
+The worker puts each finished record there before its next attempt begins. Records fill two pages in turn; a page is
+written again only when the parent has taken all that was on it. Positions are bytes, counted as if the pages went on
+for ever: page `n` holds the positions from `n * PAGE_SIZE` on, and may end before it is full.
 
-The parent reads records after the worker has told of them or is dead, and live words only as hints.
+Each word has one writer, so neither side needs a lock. The parent reads records after the worker has told of them or is
+dead, and live words only as hints. Nothing is written when an attempt begins (that was a twentieth of a small job):
+which one runs follows from how many records there are.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-RING_SIZE = 1 << 20
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE_SIZE = 1 << 19
+# Written by the worker: the position behind the last whole record; where the records of the other page end; the number
+# of the batch that runs, plus one; of the one that is read, plus one; a position of the run, see `Writer.mark`.
+# By the parent: the position up to which it has taken records; not 0 when it wants work back.
+HEAD, FILLED, RUNNING, READING, MARK, TAKEN, REVOKED = range(7)
+
 _WORDS = 8
-_OFFSET = _WORDS * 8
+_PAGES_AT = mmap.ALLOCATIONGRANULARITY
+_FILE_SIZE = _PAGES_AT + 2 * PAGE_SIZE
+_LOW_BITS = 40
+_LOW = (1 << _LOW_BITS) - 1
 
-HEAD, TAIL, STARTED, SINCE, BATCH, REVOKED = range(6)
-PREPARING = (1 << 32) - 1  # in STARTED: not an attempt, but the reading of a batch
 
+class Memory:
+    """The parent's side: takes records."""
 
-class Memory(NamedTuple):
-    """The shared words and the ring.
+    def __init__(self, fd: int) -> None:
+        # The views keep the mapping alive, so records that were taken can be written from where they are.
+        view = memoryview(mmap.mmap(fd, _FILE_SIZE))
+        self.words = view[: 8 * _WORDS].cast("Q")
+        self._pages = [view[at : at + PAGE_SIZE] for at in (_PAGES_AT, _PAGES_AT + PAGE_SIZE)]
+        self._tail = 0
 
-    `words[STARTED]` is the position of the running job plus one, 0 when none runs; `words[SINCE]` the monotonic
-    nanosecond at which it began; `words[BATCH]` the number of the batch it belongs to; `words[REVOKED]` is not 0
-    when the parent wants the rest of the batch back.
-    """
-
-    words: memoryview
-    ring: memoryview
-    map: mmap.mmap
-
-    @classmethod
-    def create(cls) -> Memory:
-        """Return a memory of this process alone."""
-        fd = create_file()
-        try:
-            return cls.attach(fd)
-        finally:
-            os.close(fd)
-
-    @classmethod
-    def attach(cls, fd: int) -> Memory:
-        """Map the memory behind a file descriptor."""
-        mapped = mmap.mmap(fd, _OFFSET + RING_SIZE)
-        view = memoryview(mapped)
-        return cls(view[:_OFFSET].cast("Q"), view[_OFFSET:], mapped)
-
-    @property
-    def tail(self) -> int:
-        """How many bytes of records the parent has taken."""
-        return self.words[TAIL]
-
-    def room(self) -> tuple[int, int, int]:
-        """Return where the next record goes, the head at the ring's start, and the spot it may not pass.
-
-        The spot is a lower bound: the parent only ever makes more room.
-        """
-        head, tail = self.words[HEAD], self.words[TAIL]
-        spot = head % RING_SIZE
-        return spot, head - spot, min(RING_SIZE, spot + RING_SIZE - (head - tail))
-
-    def has_room(self, size: int) -> bool:
-        """Tell whether a record of `size` bytes fits, wrapped around or not."""
-        return self.words[HEAD] - self.words[TAIL] + size <= RING_SIZE
-
-    def put(self, record: bytes) -> None:
-        """Put a record that has room; its last byte is there before `head` says so."""
-        head = self.words[HEAD]
-        spot = head % RING_SIZE
-        first = min(len(record), RING_SIZE - spot)
-        self.ring[spot : spot + first] = record[:first]
-        self.ring[: len(record) - first] = record[first:]
-        self.words[HEAD] = head + len(record)
-
-    def take(self, until: int) -> list[bytes]:
-        """Return the bytes of the ring up to head position `until` and give their room back."""
-        pieces = self.peek(until)
-        self.words[TAIL] = until
+    def take(self, until: int) -> list[memoryview]:
+        """Return the records up to a position; they stand until `free` is called."""
+        pieces = self._pieces(self._tail, until)
+        self._tail = until
         return pieces
 
-    def peek(self, until: int) -> list[bytes]:
-        """Return the bytes of the ring up to head position `until`."""
-        tail = self.words[TAIL]
-        if until == tail:
-            return []
-        start, end = tail % RING_SIZE, until % RING_SIZE
-        if start < end:
-            return [bytes(self.ring[start:end])]
-        return [bytes(self.ring[start:]), bytes(self.ring[:end])]
+    def peek(self) -> bytes:
+        """Return all records that were not taken."""
+        return b"".join(self._pieces(self._tail, self.words[HEAD]))
 
-    def close(self) -> None:
-        """Unmap."""
-        self.words.release()
-        self.ring.release()
-        self.map.close()
+    def free(self) -> None:
+        """Let the worker write over what was taken."""
+        self.words[TAKEN] = self._tail
+
+    def spot(self) -> int:
+        """Return how many jobs of the run were dealt with: the place in its order of the one that is running."""
+        mark, head = self.words[MARK], self.words[HEAD]
+        start = head - ((head - mark) & _LOW)
+        return (mark >> _LOW_BITS) + b"".join(self._pieces(start, head)).count(b"\n")
+
+    def _pieces(self, start: int, until: int) -> list[memoryview]:
+        """Return what stands between two positions of which the second is in the current page."""
+        if start == until:
+            return []
+        number = (until - 1) // PAGE_SIZE
+        first = number * PAGE_SIZE
+        pieces = [self._pages[number % 2][max(0, start - first) : until - first]]
+        before, filled = first - PAGE_SIZE, self.words[FILLED]
+        if start < filled <= first:  # else the worker is a page further on, and has made sure that this one was taken
+            pieces.insert(0, self._pages[(number - 1) % 2][max(0, start - before) : filled - before])
+        return pieces
+
+
+class Writer:
+    """The worker's side: puts records. `write` takes one that fits on the page and raises ValueError for another."""
+
+    def __init__(self, fd: int) -> None:
+        self._words_map = mmap.mmap(fd, _PAGES_AT)
+        self.words = memoryview(self._words_map)[: 8 * _WORDS].cast("Q")
+        self._pages = [mmap.mmap(fd, PAGE_SIZE, offset=_PAGES_AT + at) for at in (0, PAGE_SIZE)]
+        self._number = 0
+        self.head = 0
+        self.write: Callable[[bytes], int] = self._pages[0].write
+
+    def put(self, record: bytes) -> None:
+        """Put a record; its last byte is there before `HEAD` says so. Raises ValueError where it does not fit."""
+        self.head += self.write(record)
+        self.words[HEAD] = self.head
+
+    def mark(self, spot: int) -> None:
+        """Say that so many jobs of the run were dealt with; each record from here on is one more.
+
+        Spot and position share a word, so that a death cannot part them.
+        """
+        self.words[MARK] = spot << _LOW_BITS | self.words[HEAD] & _LOW
+
+    @property
+    def can_turn(self) -> bool:
+        """Whether the parent has taken all of the other page."""
+        return self.words[TAKEN] >= self.words[FILLED]
+
+    def turn(self) -> None:
+        """Go on on the other page."""
+        self.words[FILLED] = self.words[HEAD]
+        self._number += 1
+        page = self._pages[self._number % 2]
+        page.seek(0)
+        self.head = self._number * PAGE_SIZE
+        self.write = page.write
+
+    def forbid_forks(self) -> None:
+        """Keep what a handler forks, and lets return into our loop, from writing here: it dies at its first record."""
+        if hasattr(mmap, "MADV_DONTFORK"):
+            for mapped in (self._words_map, *self._pages):
+                mapped.madvise(mmap.MADV_DONTFORK)
 
 
 def create_file() -> int:
@@ -108,5 +127,5 @@ def create_file() -> int:
 
         fd, path = tempfile.mkstemp(prefix="jq-run-")
         os.unlink(path)
-    os.ftruncate(fd, _OFFSET + RING_SIZE)
+    os.ftruncate(fd, _FILE_SIZE)
     return fd

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from jqcli.core.effect import RunJobs
 from jqcli.core.event import Ended, Event, Lost, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
@@ -27,7 +28,7 @@ from jqcli.policy import Policy
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jqcli.core.effect import Attempt, Limits, Work
 
@@ -54,13 +55,14 @@ class Pool:
         self._stderr_fd = stderr_fd
         self._workers: list[Worker] = []
         self._events: list[Event] = []
-        self._orders: list[Work] = []
+        self._orders: list[Work | RunJobs] = []  # for which no worker has room yet
         self._policies: dict[str | None, Policy] | None = None
         self._failed_starts = 0
         self._start_error = ""
         self._restarts = [0] * workers
         self._watch_at = 0.0
         self._is_closing = False
+        self._is_revoked = False
         self._keeper = Keeper()
         self._missing = list(range(workers - 1, -1, -1))
         try:
@@ -84,17 +86,24 @@ class Pool:
         return self._policies
 
     def room(self, now: float) -> int:
-        """Return how many more batches the workers can use: up to three each while batches are short."""
+        """Return how many more batches the workers can use: up to three each while batches are short.
+
+        One that is starting, or is not started yet because there was nothing for it to do, can use one.
+        """
         free = sum(max(0, worker.depth(now) - worker.ledger.load) for worker in self._workers)
-        return free - len(self._orders)
+        starting = sum(not worker.is_ready for worker in self._workers)
+        return free + starting + len(self._missing) - len(self._orders)
 
     def prepare(self, work: Work) -> None:
         """Send lines to the worker with the least to do, or as soon as there is one."""
         worker = self._pick(time.monotonic())
+        self._spawn_missing(worker)
         if worker is None:
             self._orders.append(work)
-            return
-        self._spawn_missing(worker)
+        else:
+            self._send_work(worker, work)
+
+    def _send_work(self, worker: Worker, work: Work) -> None:
         worker.ledger.preparing[work.batch] = work
         head = frame.PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
         self._send(worker, pack(Kind.PREPARE, head) + HEADER.pack(len(work.data), Kind.LINES), work.data)
@@ -110,13 +119,17 @@ class Pool:
 
     def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
         """Send jobs that were ruled before to the worker with the least to do."""
-        now = time.monotonic()
-        worker = self._pick(now)
-        if worker is None:
-            self._events += [Returned(batch, range(len(attempts))), Ended(batch)]
-            return
+        worker = self._pick(time.monotonic())
         self._spawn_missing(worker)
-        worker.ledger.add_run(batch, range(len(attempts)), limits, now)
+        jobs = RunJobs(batch, attempts, limits)
+        if worker is None:
+            self._orders.append(jobs)
+        else:
+            self._send_jobs(worker, jobs)
+
+    def _send_jobs(self, worker: Worker, jobs: RunJobs) -> None:
+        batch, attempts, limits = jobs
+        worker.ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
         header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
         self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
 
@@ -126,17 +139,31 @@ class Pool:
             if worker.ledger.held.pop(batch, None) is not None:
                 self._send(worker, pack(Kind.DROP, frame.BATCH.pack(batch)))
 
-    def advance(self, now: float) -> list[Event]:
-        """Do what is due and return what happened since."""
+    def advance(self, now: float) -> Iterator[Event]:
+        """Do what is due and yield what happened since."""
         if now >= self._watch_at:
             self._watch(now)
             self._watch_at = now + _WATCH_EVERY
-        if self._orders and self._pick(now) is not None:
-            orders, self._orders = self._orders, []
-            for work in orders:
-                self.prepare(work)
+        if self._is_revoked:
+            self._return_jobs()
+        while self._orders and (worker := self._pick(now)) is not None:
+            order = self._orders.pop(0)
+            if isinstance(order, RunJobs):
+                self._send_jobs(worker, order)
+            else:
+                self._send_work(worker, order)
         events, self._events = self._events, []
-        return events
+        yield from events
+        for worker in self._workers:
+            worker.ledger.memory.free()
+
+    def _return_jobs(self) -> None:
+        """Give back the jobs for which no worker had room."""
+        for order in self._orders:
+            if isinstance(order, RunJobs):
+                self._events += [Returned(order.batch, range(len(order.attempts))), Ended(order.batch)]
+        self._orders = [order for order in self._orders if not isinstance(order, RunJobs)]
+        self._is_revoked = False
 
     def wait_until(self, now: float) -> float | None:
         """Return when the workers want to be looked at again; None while none of them has anything to do."""
@@ -150,7 +177,7 @@ class Pool:
         """Return what the live table shows; `label` names the job of a batch and an index."""
         rows = []
         for worker in self._workers:
-            running = worker.ledger.running()
+            running = worker.ledger.running(now)
             state = "starting" if not worker.is_ready else "running" if running else "idle"
             job = label(running.batch, running.index) if running else ""
             age = max(0.0, now - running.since) if running else None
@@ -167,6 +194,7 @@ class Pool:
         """Want back all that has not begun."""
         for worker in self._workers:
             self._want_back(worker)
+        self._is_revoked = True  # no more than that: this may be inside a signal handler
 
     def close(self, *, at_once: bool) -> list[Event]:
         """End all workers: let them leave their handlers, unless `at_once`; then kill their groups."""
@@ -280,9 +308,9 @@ class Pool:
         ending = worker.child.reap(_REAP_LIMIT) or "no exit status"
         self._serve(worker, 0)  # its last words: behind its end, so that none is missed
         cause = worker.cause or crash(f"the worker ended with {ending}")
-        events, works = worker.ledger.bury(cause, now, is_garbled=worker.is_garbled)
+        events, works = worker.ledger.bury(cause, now, is_garbled=worker.is_garbled, blamed=worker.blamed)
         self._events += events
-        self._orders = works + self._orders
+        self._orders[:0] = works
         self._workers.remove(worker)
         self._unregister(worker)
         if self._is_closing:
@@ -313,8 +341,9 @@ class Pool:
                 self._bury(worker, now)
             elif worker.cause is None and worker.overrun(now) is not None:
                 self._serve(worker, 0)  # what it has told by now counts: no result that came in time is thrown away
-                cause = worker.overrun(now)
-                if cause is not None:
+                overrun = worker.overrun(now)
+                if overrun is not None:
+                    cause, worker.blamed = overrun
                     self._end(worker, cause)
         if self._missing or any(not w.ledger.is_running for w in self._workers):
             for worker in self._workers:
@@ -350,7 +379,7 @@ class Pool:
 
     def _give_out(self, worker: Worker, events: list[Event], works: list[Work]) -> None:
         self._events += events
-        self._orders = works + self._orders
+        self._orders[:0] = works
         self._send(worker, pack(Kind.RESUME))
 
     # Choosing

@@ -1,7 +1,7 @@
 """The worker's side: holds prepared batches and makes one attempt after the other.
 
 Laws kept here: a handler's exception becomes a value at one place (`_except`), and a finished record is in the
-shared ring before the next attempt begins, so it survives this process.
+shared memory before the next attempt begins, so it survives this process.
 
 The loop in `_run` is the fast path. It stands in one function because each call in it would cost a tenth of what
 it does for a small job; everything that is not plain leaves it at once.
@@ -14,6 +14,7 @@ import os
 import time
 from array import array
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,7 +25,7 @@ from jqcli.engine import frame
 from jqcli.engine.failure import describe_failure, message_of, pack_failure
 from jqcli.engine.frame import Kind, pack
 from jqcli.engine.handler import Context
-from jqcli.engine.memory import BATCH, HEAD, PREPARING, REVOKED, RING_SIZE, SINCE, STARTED, Memory
+from jqcli.engine.memory import HEAD, PAGE_SIZE, READING, REVOKED, RUNNING, Writer
 from jqcli.engine.result import UnserializableError, dump_result
 from jqcli.errors import Skip, StopNow
 from jqcli.model import NO_ASKS, Asks, Job, Line
@@ -39,12 +40,12 @@ if TYPE_CHECKING:
 # A finished record is told after 50 ms at latest. The parent's wish to have work back is looked at in the same place,
 # so behind every attempt of that length.
 TELL_NS = 50_000_000
-_ROOM_WAIT = 0.0005  # seconds between two looks for room in the ring
+_ROOM_WAIT = 0.0005  # seconds between two looks for room in the shared memory
+_LARGE = PAGE_SIZE // 2  # a record over this goes as a frame of its own
 _NULL = b"null"
-_RESULT = b'"status":"completed","result":'
 # Ends of the records of first attempts, by microseconds: most jobs are short, and formatting a float costs 0.2 µs.
 _TAILS = [b',"attempts":1,"duration":%.6f}\n' % (us / 1e6) for us in range(1000)]
-_NULL_TAILS = [_RESULT + _NULL + tail for tail in _TAILS]
+_NULL_TAILS = [_NULL + tail for tail in _TAILS]
 
 
 class _Run:
@@ -67,17 +68,18 @@ class Runner:
     """Prepares and runs batches; speaks through `send`, which takes whole frames."""
 
     def __init__(
-        self, setup: Setup, handlers: dict[str | None, Handler], memory: Memory, send: Callable[[bytes], None]
+        self, setup: Setup, handlers: dict[str | None, Handler], writer: Writer, send: Callable[[bytes], None]
     ) -> None:
         self._setup = setup
         self._handlers = handlers
-        self._memory = memory
+        self._writer = writer
         self._send = send
         self._held: dict[int, Prepared] = {}
         self._is_revoked = False
         self._announced = b""
         self._mark = "m" + os.urandom(8).hex()
-        self._head = b'{"id":%b,"key":"' + setup.tag.encode() + b':%b",'
+        self._head = b'{"id":%b,"key":"' + setup.tag.encode() + b':%b","status":'
+        self._plain_head = self._head + b'"completed","result":'
         self._deed = {
             Kind.PREPARE: self._announce,
             Kind.LINES: self._prepare,
@@ -111,8 +113,8 @@ class Runner:
 
     def _prepare(self, data: bytes) -> None:
         batch, first_line, count, source, with_ids = frame.PREPARE.unpack(self._announced)
-        setup, words = self._setup, self._memory.words
-        words[BATCH], words[SINCE], words[STARTED] = batch, time.monotonic_ns(), PREPARING
+        setup, words = self._setup, self._writer.words
+        words[READING] = batch + 1
         gc.disable()  # parsing makes many objects and no cycles; collecting among them costs 5-10 %
         try:
             lines = Lines(data, count, setup.names[source], setup.stems[source], first_line)
@@ -123,7 +125,7 @@ class Runner:
         own_ids = found.own_ids if with_ids else b""
         head = frame.PREPARED.pack(batch, len(found.payloads), bool(found.hashes), bool(own_ids))
         notes = orjson.dumps(found.notes) if found.notes else b""
-        words[STARTED] = 0
+        words[READING] = 0
         self._send(pack(Kind.PREPARED, head, found.digests, found.hashes, own_ids, notes))
 
     def _run_prepared(self, body: bytes) -> None:
@@ -154,70 +156,63 @@ class Runner:
         self._run(_Run(batch, prepared, range(len(attempts)), attempts))
 
     def _run(self, run: _Run) -> None:  # noqa: C901, PLR0912, PLR0915 - the fast path, see the top
-        words, ring, clock, dumps = self._memory.words, self._memory.ring, time.monotonic_ns, orjson.dumps
-        heads, max_result = (
-            [self._head % pair for pair in zip(run.prepared.ids, run.prepared.keys, strict=False)],
-            self._setup.max_result,
-        )
-        tails, null_tails = _TAILS, _NULL_TAILS
+        writer, words, clock, dumps = self._writer, self._writer.words, time.monotonic_ns, orjson.dumps
+        max_result, tails, null_tails = self._setup.max_result, _TAILS, _NULL_TAILS
         table_size = len(tails) if run.attempts is None else 0
         call, arguments = self._bind(run)
+        heads = list(map(self._plain_head.__mod__, zip(run.prepared.ids, run.prepared.keys, strict=False)))
+        order = run.order
+        if len(order) < len(heads):
+            arguments, heads = [arguments[index] for index in order], [heads[index] for index in order]
         note = run.durations.append
-        words[BATCH] = run.batch
-        spot, base, limit = self._memory.room()
+        writer.mark(0)
+        words[RUNNING] = run.batch + 1
+        at, write = writer.head, writer.write
         now = clock()
         tell_at = now + TELL_NS
-        position = 0
-        for index in run.order:
-            words[SINCE] = now
-            position += 1
-            words[STARTED] = position
+        for spot, argument, head in zip(range(len(heads)), arguments, heads, strict=True):
             try:
-                result = call(arguments[index])
+                result = call(argument)
             except BaseException as error:  # noqa: BLE001 - an attempt's failure is a value, whatever it is
-                end = clock()
-                self._except(run, position, index, error, end - now)
-                spot, base, limit = self._memory.room()
-                is_plain = False
+                writer.head = at
+                self._except(run, spot, error, clock() - now)
+                at, write, end = writer.head, writer.write, clock()
             else:
                 end = clock()
                 us = (end - now) // 1000
                 note(us)
-                is_plain = True
+                record = None
                 if result is None and us < table_size:
-                    record = heads[index] + null_tails[us]
+                    record = head + null_tails[us]
                 else:
                     try:
                         text = dumps(result)
-                        is_plain = result is None or (len(text) <= max_result and text.find(_NULL) < 0)
-                        tail = tails[us] if us < table_size else _make_tail(run, index, us)
-                        record = heads[index] + _RESULT + text + tail
+                        if result is None or (len(text) <= max_result and text.find(_NULL) < 0):
+                            record = head + text + (tails[us] if us < table_size else _make_tail(run, spot, us))
                     except TypeError:
-                        is_plain = False
-                if is_plain:
-                    after = spot + len(record)
-                    if after <= limit:
-                        ring[spot:after] = record
-                        spot = after
-                        words[HEAD] = base + spot
+                        pass
+                try:
+                    at += write(record)  # type: ignore[arg-type] # None raises TypeError
+                    words[HEAD] = at
+                except (TypeError, ValueError):  # not plain, or more than there is room for
+                    writer.head = at
+                    if record is None:
+                        self._put_careful(run, spot, result, us)
                     else:
-                        self._put(run, position, record)
-                        spot, base, limit = self._memory.room()
-                        end = clock()
-                else:
-                    self._put_careful(run, position, index, result, us)
-                    spot, base, limit = self._memory.room()
-            if end >= tell_at or not is_plain:
-                if end >= tell_at and words[REVOKED]:
-                    self._stop(run, position)
+                        self._put(run, spot, record)
+                    at, write, end = writer.head, writer.write, clock()
+            if end >= tell_at:
+                writer.head = at
+                if words[REVOKED]:
+                    self._stop(run, spot + 1)
                     return
-                if end >= tell_at:
-                    self._tell(run, position, is_last=False)
+                self._tell(run, spot + 1, is_last=False)
                 end = clock()
-                tell_at = end + TELL_NS if end >= tell_at else tell_at
+                tell_at = end + TELL_NS
             now = end
-        words[STARTED] = 0
-        self._tell(run, position, is_last=True)
+        writer.head = at
+        words[RUNNING] = 0
+        self._tell(run, len(heads), is_last=True)
 
     def _bind(self, run: _Run) -> tuple[Callable[[Any], Any], Sequence[Any]]:
         """Return what to call and its arguments by index: the handler and the payloads where nothing else is asked."""
@@ -248,67 +243,78 @@ class Runner:
             meta=asks.meta,
         )
 
-    def _except(self, run: _Run, position: int, index: int, error: BaseException, duration: int) -> None:
+    def _except(self, run: _Run, spot: int, error: BaseException, duration: int) -> None:
         """Turn what a handler raised into a value: a skipped record or a failure."""
         if isinstance(error, StopNow):
             raise error
         if isinstance(error, Skip):
-            run.durations.append(duration // 1000)
-            tail = _make_tail(run, index, duration // 1000)
-            reason = b'"status":"skipped","reason":%b%b' % (orjson.dumps(message_of(error)), tail)
-            self._put(run, position, self._head % (run.prepared.ids[index], run.prepared.keys[index]) + reason)
+            us = duration // 1000
+            run.durations.append(us)
+            reason = b'"skipped","reason":%b%b' % (orjson.dumps(message_of(error)), _make_tail(run, spot, us))
+            self._put(run, spot, self._head_of(run, spot) + reason)
             run.skipped += 1
             return
-        self._fail(run, position, error, duration)
+        self._fail(run, spot, error, duration)
 
-    def _fail(self, run: _Run, position: int, error: BaseException, duration: int) -> None:
+    def _head_of(self, run: _Run, spot: int) -> bytes:
+        index = run.order[spot]
+        return self._head % (run.prepared.ids[index], run.prepared.keys[index])
+
+    def _fail(self, run: _Run, spot: int, error: BaseException, duration: int) -> None:
         failure = describe_failure(error, duration / 1e9)
         run.failed += 1
-        self._send(pack(Kind.FAILED, frame.FAILED.pack(run.batch, position - 1), pack_failure(failure)))
+        self._send(pack(Kind.FAILED, frame.FAILED.pack(run.batch, spot), pack_failure(failure)))
+        self._writer.mark(spot + 1)
 
-    def _put_careful(self, run: _Run, position: int, index: int, result: Any, us: int) -> None:
+    def _put_careful(self, run: _Run, spot: int, result: Any, us: int) -> None:
         """Put the record of a result that orjson refuses, or that wants a second look."""
         try:
             text = dump_result(result, self._setup.max_result)
         except UnserializableError as error:
             run.durations.pop()  # a failure tells its own
-            self._fail(run, position, error, us * 1000)
+            self._fail(run, spot, error, us * 1000)
             return
-        record = self._head % (run.prepared.ids[index], run.prepared.keys[index])
-        tail = _make_tail(run, index, us)
-        self._put(run, position, b'%b"status":"completed","result":%b%b' % (record, text, tail))
+        end = _make_tail(run, spot, us)
+        self._put(run, spot, b'%b"completed","result":%b%b' % (self._head_of(run, spot), text, end))
 
-    def _put(self, run: _Run, position: int, record: bytes) -> None:
-        """Put a record where there is no room for it right now, or where it is larger than the ring."""
-        if len(record) > RING_SIZE // 2:
-            self._tell(run, position - 1, is_last=False)
+    def _put(self, run: _Run, spot: int, record: bytes) -> None:
+        """Put a record for which there may be no room right now, or which is larger than there ever is."""
+        if len(record) > _LARGE:
+            self._tell(run, spot, is_last=False)
             self._send(pack(Kind.RECORD, frame.BATCH.pack(run.batch), record))
+            self._writer.mark(spot + 1)
             return
-        if not self._memory.has_room(len(record)):
-            self._memory.words[STARTED] = 0  # the attempt is over; waiting for the parent is no part of it
-            self._tell(run, position - 1, is_last=False)
-            while not self._memory.has_room(len(record)):
-                time.sleep(_ROOM_WAIT)
-        self._memory.put(record)
+        with suppress(ValueError):
+            self._writer.put(record)
+            return
+        self._writer.words[RUNNING] = 0  # the attempt is over; waiting for the parent is no part of it
+        self._tell(run, spot, is_last=False)
+        while not self._writer.can_turn:
+            time.sleep(_ROOM_WAIT)
+        self._writer.turn()
+        self._writer.put(record)
+        self._writer.words[RUNNING] = run.batch + 1
 
-    def _tell(self, run: _Run, position: int, *, is_last: bool) -> None:
-        completed = position - run.told - run.failed - run.skipped
-        head = frame.TOLD.pack(run.batch, position, self._memory.words[HEAD], completed, run.skipped, is_last)
+    def _tell(self, run: _Run, spot: int, *, is_last: bool) -> None:
+        completed = spot - run.told - run.failed - run.skipped
+        head = frame.TOLD.pack(run.batch, spot, self._writer.words[HEAD], completed, run.skipped, is_last)
         durations = orjson.dumps(list(Counter(run.durations).items()))
-        run.told, run.failed, run.skipped = position, 0, 0
+        run.told, run.failed, run.skipped = spot, 0, 0
         run.durations.clear()
+        self._writer.mark(spot)
         self._send(pack(Kind.TOLD, head, durations))
 
-    def _stop(self, run: _Run, position: int) -> None:
+    def _stop(self, run: _Run, spot: int) -> None:
         """Give the rest of this batch and all others back; what is in the channel before the RESUME is stale."""
-        self._tell(run, position, is_last=False)
+        words = self._writer.words
+        words[RUNNING] = 0
+        self._tell(run, spot, is_last=False)
         self._held.clear()
         self._is_revoked = True
-        self._memory.words[STARTED] = 0
-        self._memory.words[REVOKED] = 0
+        words[REVOKED] = 0
         self._send(pack(Kind.STOPPED))
 
 
-def _make_tail(run: _Run, index: int, us: int) -> bytes:
-    attempts = 1 if run.attempts is None else run.attempts[index]
+def _make_tail(run: _Run, spot: int, us: int) -> bytes:
+    attempts = 1 if run.attempts is None else run.attempts[run.order[spot]]
     return b',"attempts":%d,"duration":%.6f}\n' % (attempts, us / 1e6)

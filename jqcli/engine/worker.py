@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import mmap
 import os
 import signal
 import socket
@@ -19,7 +18,7 @@ import orjson
 
 from jqcli.engine.frame import HEADER, Kind, pack
 from jqcli.engine.handler import Handler, load_handler
-from jqcli.engine.memory import Memory
+from jqcli.engine.memory import Writer
 from jqcli.engine.runner import Runner
 from jqcli.engine.setup import unpack_setup
 from jqcli.errors import HandlerLoadError, printable
@@ -55,13 +54,11 @@ def _serve() -> None:
     _settle_in(parent)
     channel = socket.socket(fileno=channel_fd)
     channel.set_inheritable(False)
-    memory = Memory.attach(memory_fd)
-    if hasattr(mmap, "MADV_DONTFORK"):
-        # What a handler forks and lets return into our loop must not write here: it dies at its first record.
-        memory.map.madvise(mmap.MADV_DONTFORK)
+    writer = Writer(memory_fd)
+    writer.forbid_forks()
     os.close(memory_fd)
     kind, body = _receive(channel)
-    runner = _set_up(body, memory, channel)
+    runner = _set_up(body, writer, channel)
     while runner is not None:
         kind, body = _receive(channel)
         if kind is Kind.STOP:
@@ -97,7 +94,7 @@ def _settle_in(parent: int) -> None:
         file.write("500")
 
 
-def _set_up(data: bytes, memory: Memory, channel: socket.socket) -> Runner | None:
+def _set_up(data: bytes, writer: Writer, channel: socket.socket) -> Runner | None:
     """Load the handlers and say so; None where that failed, which is said as well."""
     setup, specs, path = unpack_setup(data)
     sys.path[:] = path
@@ -111,4 +108,4 @@ def _set_up(data: bytes, memory: Memory, channel: socket.socket) -> Runner | Non
     gc.collect()
     gc.freeze()
     channel.sendall(pack(Kind.READY, orjson.dumps(policies)))
-    return Runner(setup, handlers, memory, channel.sendall)
+    return Runner(setup, handlers, writer, channel.sendall)

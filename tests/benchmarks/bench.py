@@ -23,6 +23,12 @@ BUSY_SECONDS = 100e-6
 LINE_BYTES = 115
 
 
+def clean_environment():
+    """Return this environment without options, and with the bytecode that every installed program has."""
+    left_out = "PYTHONDONTWRITEBYTECODE"
+    return {name: value for name, value in os.environ.items() if not name.startswith("JQ_RUN_") and name != left_out}
+
+
 class Bench:
     """A folder with inputs and handlers, and the ways to run a program in it."""
 
@@ -31,7 +37,7 @@ class Bench:
         self.jobs = options.jobs
         self.runs = options.runs
         self.workers = options.workers
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("JQ_RUN_")}
+        self.env = clean_environment()
         for name in ("handlers.py", "pool_script.py", "serial_script.py"):
             shutil.copy(HERE / name, folder)
 

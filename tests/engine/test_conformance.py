@@ -19,7 +19,7 @@ from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.inline import Inline
-from jqcli.engine.memory import RING_SIZE
+from jqcli.engine.memory import PAGE_SIZE
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, pack_setup
 from jqcli.errors import HandlerLoadError
@@ -466,7 +466,7 @@ def test_results_that_orjson_refuses_and_json_allows_are_exact(shared):
 
 
 def test_results_of_any_size_up_to_the_limit_arrive_in_order(shared):
-    sizes = [RING_SIZE // 2 - 400, 10, RING_SIZE // 2 + 10, RING_SIZE + 1, 3, 3 * RING_SIZE, RING_SIZE // 2 - 300, 0]
+    sizes = [PAGE_SIZE // 2 - 400, 10, PAGE_SIZE // 2 + 10, PAGE_SIZE + 1, 3, 3 * PAGE_SIZE, PAGE_SIZE // 2 - 300, 0]
     batch = shared.run_all([{"do": "large", "size": size} for size in sizes])
     assert [len(orjson.loads(record)["result"]) for _, record in shared.records[batch]] == sizes
 
@@ -652,7 +652,7 @@ def test_the_last_job_of_a_batch_may_die_too(pool, effects):
 
 
 def test_results_larger_than_the_ring_survive_the_death_behind_them(pool):
-    lines = [{"do": "large", "size": 2 * RING_SIZE}, {"do": "none"}, {"do": "raise"}, {"do": "kill"}, {"do": "none"}]
+    lines = [{"do": "large", "size": 2 * PAGE_SIZE}, {"do": "none"}, {"do": "raise"}, {"do": "kill"}, {"do": "none"}]
     batch = pool.run_all(lines)
     assert [index for index, _ in pool.records[batch]] == [0, 1]
     assert {index: failure.verdict for index, failure in pool.failures[batch].items()} == {2: "error", 3: "crash"}

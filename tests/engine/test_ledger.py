@@ -17,11 +17,11 @@ from jqcli.core.codec import Scheme
 from jqcli.core.effect import Limits, Work
 from jqcli.core.event import Answer, Ended, Failed, Finished, Returned, Unprepared
 from jqcli.engine import frame
-from jqcli.engine.cause import crash
+from jqcli.engine.cause import Cause, crash
 from jqcli.engine.frame import HEADER, FrameError, Kind
 from jqcli.engine.handler import Handler
 from jqcli.engine.ledger import Ledger
-from jqcli.engine.memory import BATCH, PREPARING, RING_SIZE, SINCE, STARTED, Memory, create_file
+from jqcli.engine.memory import PAGE_SIZE, READING, RUNNING, Memory, Writer, create_file
 from jqcli.engine.runner import Runner
 from jqcli.engine.setup import Setup
 from jqcli.errors import Skip, StopNow
@@ -42,18 +42,7 @@ def perform(deed):
         raise Skip("why")
     if deed == "nojson":
         return object()
-    return "x" * (RING_SIZE // 2 + 100) if deed == "large" else deed
-
-
-SCENES: list[Scene] = []
-
-
-@pytest.fixture(autouse=True)
-def _close_scenes():
-    """A scene and its runner hold each other, so their memory would stay until somebody collects garbage."""
-    yield
-    while SCENES:
-        SCENES.pop().memory.close()
+    return "x" * (PAGE_SIZE // 2 + 100) if deed == "large" else deed
 
 
 @dataclass
@@ -70,13 +59,12 @@ class Scene:
 
     def __post_init__(self):
         fd = create_file()
-        self.memory = Memory.attach(fd)
+        self.memory, self.writer = Memory(fd), Writer(fd)
         os.close(fd)
-        SCENES.append(self)
         self.ledger = Ledger(self.memory)
         setup = Setup("5f01ab", Scheme(), ("jobs.jsonl",), ("jobs",), 4 << 20)
         handler = Handler("h", self.call, wants_ctx=False, policy=Policy(), exit=ExitStack())
-        self.runner = Runner(setup, {None: handler}, self.memory, self.send)
+        self.runner = Runner(setup, {None: handler}, self.writer, self.send)
 
     def call(self, payload):
         self.attempts += 1
@@ -97,7 +85,10 @@ class Scene:
     def read(self):
         for data in self.sent:
             kind = Kind(HEADER.unpack_from(data)[1])
-            self.events += self.ledger.read(kind, data[HEADER.size :], 0.0)
+            for event in self.ledger.read(kind, data[HEADER.size :], 0.0):
+                kept = [bytes(record) for record in event.records] if isinstance(event, Finished) else None
+                self.events.append(event if kept is None else event._replace(records=kept))
+        self.memory.free()
         self.sent = []
 
     def prepare(self, deeds, number=1):
@@ -201,7 +192,7 @@ def test_a_death_while_lines_are_read_is_told_of_that_batch_and_the_others_come_
     scene = Scene()
     works = {number: Work(number, 0, 1, 1, b"1\n", with_ids=False) for number in (1, 2, 3)}
     scene.ledger.preparing |= works
-    scene.memory.words[BATCH], scene.memory.words[STARTED] = 2, PREPARING
+    scene.memory.words[READING] = 2 + 1
     assert scene.bury() == [works[1], works[3]]
     assert [event.batch for event in scene.of(Unprepared)] == [2]
 
@@ -235,10 +226,10 @@ def test_what_is_taken_back_behind_a_long_attempt_is_said_once_and_the_rest_ends
     with pytest.raises(StopNow):
         scene.run(limits=Limits(5.0, {}))
     scene.read()
-    running = scene.ledger.running()
+    running = scene.ledger.running(0.0)
     assert (running.batch, running.index, running.limit) == (1, position - 1, 5.0)
-    assert scene.ledger.has_rest
-    events, works = scene.ledger.take_rest()
+    assert scene.ledger.has_rest(running)
+    events, works = scene.ledger.take_rest(running.position + 1)
     scene.events += events
     assert works == []
     assert [(event.batch, list(event.indexes)) for event in scene.of(Returned)] == [
@@ -268,15 +259,42 @@ def test_words_that_make_no_sense_say_that_nothing_runs():
     scene = Scene()
     scene.prepare(["ok", "ok"])
     words = scene.memory.words
-    for batch, started in [(1, 1), (7, PREPARING), (1, 0)]:
-        words[BATCH], words[STARTED], words[SINCE] = batch, started, 5
-        assert scene.ledger.running() is None
+    for word, batch in [(RUNNING, 1), (READING, 7), (RUNNING, -1)]:
+        words[RUNNING] = words[READING] = 0
+        words[word] = batch + 1
+        assert scene.ledger.running(0.0) is None
+    words[READING] = 0
     scene.ledger.add_run(1, None, Limits(None, {}), 0.0)
-    for batch, started in [(2, 1), (1, 3), (1, 2**63), (1, 0)]:
-        words[BATCH], words[STARTED] = batch, started
-        assert scene.ledger.running() is None
-    words[BATCH], words[STARTED] = 1, 2
-    assert scene.ledger.running().index == 1
+    for batch, spot in [(2, 0), (1, 2), (1, 2**20), (-1, 0)]:
+        words[RUNNING] = batch + 1
+        scene.writer.mark(spot)
+        assert scene.ledger.running(0.0) is None
+    words[RUNNING] = 1 + 1
+    scene.writer.mark(1)
+    assert scene.ledger.running(0.0).index == 1
+
+
+def test_an_attempt_is_as_old_as_the_place_at_which_its_worker_was_first_seen():
+    scene = Scene()
+    scene.prepare(["ok", "ok"])
+    scene.ledger.add_run(1, None, Limits(None, {}), 0.0)
+    scene.memory.words[RUNNING] = 1 + 1
+    assert [scene.ledger.look(now) for now in (10.0, 10.5, 12.0)] == [0.0, 0.5, 2.0]
+    assert scene.ledger.running(12.0).since == 10.0
+    scene.writer.put(b"{}\n")
+    assert (scene.ledger.look(13.0), scene.ledger.running(13.5).since) == (0.0, 13.0)
+
+
+def test_nobody_is_charged_where_the_worker_had_moved_on_from_the_place_that_it_was_killed_for():
+    scene = Scene(dies_in=3)
+    scene.prepare(["ok"] * 5)
+    with pytest.raises(StopNow):
+        scene.run()
+    events, _ = scene.ledger.bury(Cause("timeout", "jqcli.JobTimeout", "too long"), 1e9, blamed=(1, 1))
+    scene.events += events
+    finished, _, crashed, returned = check(scene, ["ok"] * 5)
+    assert (finished, crashed, returned) == ([0, 1], [], [2, 3, 4])
+    assert scene.of(Failed) == []
 
 
 BROKEN = [

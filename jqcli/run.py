@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 1 << 16
 _STDOUT = 1
+_LARGE_INPUT = 1 << 20  # bytes; this much has work for every worker
 
 
 def execute(settings: Settings) -> int:
@@ -129,7 +130,9 @@ def _make_engine(
         from jqcli.engine.inline import Inline  # noqa: PLC0415
 
         return Inline(setup, specs)
-    return Pool(settings.workers, pack_setup(setup, specs), settings.max_result, selector, stderr_fd)
+    is_large = (source.bytes_total or 0) > _LARGE_INPUT
+    packed = pack_setup(setup, specs)
+    return Pool(settings.workers, packed, settings.max_result, selector, stderr_fd, is_eager=is_large)
 
 
 def _scheme_of(settings: Settings) -> Scheme:

@@ -45,9 +45,17 @@ class Pool:
     can_kill = True
     isolates = True
 
-    # One worker starts at once, so that this process can go on importing meanwhile; the others with the second batch.
+    # Workers start at once, so that this process can go on importing meanwhile: all, or (unless `is_eager`) one, and
+    # the others when there is a second batch.
     def __init__(
-        self, workers: int, setup: bytes, max_result: int, selector: selectors.BaseSelector, stderr_fd: int = 2
+        self,
+        workers: int,
+        setup: bytes,
+        max_result: int,
+        selector: selectors.BaseSelector,
+        stderr_fd: int = 2,
+        *,
+        is_eager: bool = False,
     ) -> None:
         self._setup = setup
         self._frame_limit = 2 * max_result + (64 << 20)
@@ -70,6 +78,8 @@ class Pool:
         except FileError:
             self._keeper.close()
             raise
+        while is_eager and self._missing:
+            self._spawn_missing(None)
 
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:
         """Wait until a worker has loaded the handlers; raises HandlerLoadError, or StopNow when it is not wanted."""

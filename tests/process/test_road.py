@@ -156,6 +156,7 @@ def test_a_digest_with_the_retry_command_is_said_when_something_failed(folder):
         (["jobs.jsonl", "-H", "tasks.py:nothing"], "there is no file tasks.py"),
         (["jobs.jsonl", "-H", f"{DEEDS}:dx"], "did you mean 'do'"),
         (["jobs.jsonl", "-H", f"{DEEDS}:Broken"], "no model here"),
+        (["jobs.jsonl", "-H", f"{DEEDS}:no_argument", "-o", "results.jsonl"], "takes ()"),
         (["jobs.jsonl", "-j", "0", "-t", "1s"], "inline"),
         (["jobs.jsonl", "-o", "jobs.jsonl"], "own --output"),
         (["jobs.jsonl", "--no-such-option"], "no-such-option"),

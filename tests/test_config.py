@@ -316,6 +316,13 @@ def test_max_failures_is_a_number_or_a_share_or_off():
     assert build().max_failures == (3.0, False)
 
 
+@pytest.mark.parametrize("nothing", ["0", "0%", "0.0%", 0])
+def test_a_failure_limit_of_nothing_is_refused_with_what_may_have_been_meant(nothing):
+    text = fail({"max_failures": nothing})
+    assert text.startswith(f"--max-failures: {nothing!r} would stop before anything failed")
+    assert "1 stops at the first dead job, off never" in text
+
+
 def write(root, name, text):
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)

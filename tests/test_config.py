@@ -235,6 +235,26 @@ def test_globs_are_expanded_in_the_order_given():
     assert build({"inputs": inputs}).inputs == ("jobs.jsonl", "b0.jsonl", "b1.jsonl", "-", "a[1].jsonl")
 
 
+@pytest.mark.parametrize(
+    "words, before",
+    [
+        (["jobs.jsonl", "jobs.jsonl"], ""),
+        (["jobs.jsonl", "-", "./jobs.jsonl"], " (before as jobs.jsonl)"),
+        (["*.jsonl", "jobs.jsonl"], ""),
+        (["jobs.jsonl", "link"], " (before as jobs.jsonl)"),
+        (["jobs.jsonl", "hard"], " (before as jobs.jsonl)"),
+    ],
+)
+def test_an_input_that_is_named_twice_is_refused_also_under_another_name(words, before):
+    Path("link").symlink_to("jobs.jsonl")
+    os.link("jobs.jsonl", "hard")
+    assert fail({"inputs": words}).startswith(f"{words[-1]}: this input is named twice{before}; ")
+
+
+def test_what_is_no_file_may_be_named_twice():
+    assert build({"inputs": ["/dev/null", "/dev/null"]}).inputs == ("/dev/null", "/dev/null")
+
+
 def test_inputs_that_are_not_there_are_named():
     assert fail({"inputs": ["none.jsonl"]}) == "none.jsonl: no such file"
     assert "no*.jsonl: no file matches" in fail({"inputs": ["no*.jsonl"]})

@@ -152,6 +152,7 @@ def test_a_digest_with_the_retry_command_is_said_when_something_failed(folder):
     "words, said",
     [
         (["missing.jsonl"], "no such file"),
+        (["jobs.jsonl", "./jobs.jsonl"], "named twice"),
         (["jobs.jsonl", "-j", "none"], "--workers"),
         (["jobs.jsonl", "-H", "tasks.py:nothing"], "there is no file tasks.py"),
         (["jobs.jsonl", "-H", f"{DEEDS}:dx"], "did you mean 'do'"),
@@ -291,9 +292,10 @@ def test_pipes_with_a_name_are_inputs_too(folder):
     assert [record["result"]["payload"] for record in ran.records] == [1, 2, 3]
 
 
-def test_one_file_given_twice_is_done_once(folder):
+def test_equal_lines_of_two_files_are_done_once(folder):
     folder.write("jobs.jsonl", [1, 2])
-    ran = folder.run("jobs.jsonl", "jobs.jsonl", code=0)
+    folder.write("more.jsonl", [1, 2])
+    ran = folder.run("jobs.jsonl", "more.jsonl", code=0)
     assert sorted(record["status"] for record in ran.records) == ["completed", "completed", "duplicate", "duplicate"]
     assert len(folder.log) == 2
 

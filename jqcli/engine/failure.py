@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite, isnan
 from typing import Any
 
 import orjson
@@ -10,10 +9,9 @@ import orjson
 from jqcli.engine.result import UnserializableError
 from jqcli.errors import Reject, Retry, Snooze, printable
 from jqcli.model import Failure
-from jqcli.quantity import parse_duration
+from jqcli.quantity import parse_wait
 
 _RUNNER = __file__.replace("failure.py", "runner.py")  # whose frames say nothing about a handler
-_MAX_AFTER = 3600.0  # seconds that a `Retry` may ask for
 TEXT_LIMIT = 4096  # characters of a message and of a stacktrace that are kept
 _VERDICTS: dict[type[BaseException], str] = {
     Retry: "retry",
@@ -25,6 +23,13 @@ _VERDICTS: dict[type[BaseException], str] = {
 
 def describe_failure(error: BaseException, duration: float) -> Failure:
     """Return what there is to say about an exception; `duration` in seconds. Never raises."""
+    try:
+        return _describe(error, duration, _wish(error))
+    except ValueError as wrong:  # asks for a wait that is none
+        return _describe(wrong, duration, None)
+
+
+def _describe(error: BaseException, duration: float, after: float | None) -> Failure:
     kind = type(error)
     return Failure(
         verdict=next((verdict for cls, verdict in _VERDICTS.items() if isinstance(error, cls)), "error"),
@@ -34,7 +39,7 @@ def describe_failure(error: BaseException, duration: float) -> Failure:
         names=tuple(dotted_name(cls) for cls in kind.__mro__),
         duration=duration,
         is_exception=isinstance(error, Exception),
-        after=_wish(error),
+        after=after,
     )
 
 
@@ -59,17 +64,17 @@ def dotted_name(cls: type) -> str:
 
 
 def _wish(error: BaseException) -> float | None:
-    """Return the seconds that a `Retry` (up to 1 h) or a `Snooze` asks for; None for none, and for what is none."""
+    """Return the seconds that a `Retry` or a `Snooze` asks for, None for none.
+
+    Raises ValueError for what is no time: a subclass need not have asked its base.
+    """
     after = getattr(error, "after", None) if isinstance(error, (Retry, Snooze)) else None
     if after is None:
         return None
     try:
-        seconds = parse_duration(after) if isinstance(after, str) else float(after)
-    except Exception:  # noqa: BLE001 - a handler may hand over anything
-        return None
-    if isinstance(error, Retry) and not isnan(seconds):
-        return min(max(seconds, 0.0), _MAX_AFTER)
-    return max(seconds, 0.0) if isfinite(seconds) else None
+        return parse_wait(after)
+    except Exception as wrong:  # noqa: BLE001 - a handler may put anything there
+        raise ValueError(message_of(wrong)) from error
 
 
 def message_of(error: BaseException) -> str:

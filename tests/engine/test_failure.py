@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,11 @@ class HostileNumber:
         raise RuntimeError("no")
 
 
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
 def throw(error):
     raise error
 
@@ -67,7 +73,7 @@ def test_the_verdict_is_what_the_handler_asked_for(error, verdict):
     [
         UnprintableError(), NotTextError(), ValueError("\ud800"), ValueError("x" * 10**6),
         ExceptionGroup("many", [ValueError("a")]),
-        OwnRetry(), Retry(after=HostileNumber()), Retry(after=timedelta(seconds=3)), KeyboardInterrupt(),
+        OwnRetry(), KeyboardInterrupt(),
         GeneratorExit(), OSError(28, "full"),
     ],
     ids=lambda error: type(error).__name__,
@@ -100,23 +106,42 @@ def test_names_are_those_of_the_whole_mro():
     assert failure.type == failure.names[0]
 
 
+@pytest.mark.parametrize("word", [lambda after: Retry("m", after=after), Snooze], ids=["retry", "snooze"])
 @pytest.mark.parametrize(
     "after, expected",
     [
-        (None, None), (5, 5.0), ("500ms", 0.5), (0, 0.0), (-1, 0.0), (1e9, 3600.0), (math.inf, 3600.0),
-        (-math.inf, 0.0),
-        (math.nan, None), ("soon", None), ([], None), ("2d", 3600.0), (10**400, None), ("nan", None),
+        (5, 5.0), ("500ms", 0.5), (0, 0.0), (-1, 0.0), (1e9, 3600.0), (math.inf, 3600.0), (-math.inf, 0.0),
+        ("2d", 3600.0), (10**400, 3600.0), (Decimal("0.5"), 0.5),
     ],
 )  # fmt: skip
-def test_a_retry_asks_for_seconds_within_an_hour_or_for_the_usual_backoff(after, expected):
-    assert describe_failure(raised(Retry("m", after=after)), 0.1).after == expected
+def test_a_number_or_a_duration_is_a_wait_of_at_most_an_hour(word, after, expected):
+    assert describe_failure(raised(word(after)), 0.1).after == expected
 
 
-@pytest.mark.parametrize(
-    "after,expected", [("2d", 172800.0), (1e9, 1e9), (-3, 0.0), ("soon", None), (math.inf, None), (math.nan, None)]
-)
-def test_a_snooze_asks_for_any_time_that_has_an_end(after, expected):
-    assert describe_failure(raised(Snooze(after)), 0.1).after == expected
+def test_a_retry_without_a_time_asks_for_the_usual_backoff():
+    assert describe_failure(raised(Retry("m")), 0.1).after is None
+
+
+GARBAGE = [
+    math.nan, "soon", "", "-5", "nan", [], True, {"a": 1}, 1j, timedelta(seconds=3), datetime(2026, 1, 1),  # noqa: DTZ001
+    Decimal("nan"), HostileNumber(), Unspeakable(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", GARBAGE[:-1], ids=repr)
+@pytest.mark.parametrize("word", [lambda after: Retry("m", after=after), Snooze], ids=["retry", "snooze"])
+def test_what_is_no_time_is_an_error_where_the_handler_says_it(word, after):
+    with pytest.raises(ValueError, match=r"is no time to wait|is not a duration"):
+        word(after)
+
+
+@pytest.mark.parametrize("after", GARBAGE, ids=lambda after: type(after).__name__)
+def test_what_is_no_time_is_an_error_of_the_attempt_also_where_a_handler_puts_it_behind(after):
+    error = Retry("m")
+    error.after = after
+    failure = describe_failure(raised(error), 0.1)
+    assert (failure.verdict, failure.type, failure.after) == ("error", "builtins.ValueError", None)
+    assert unpack_failure(pack_failure(failure)) == failure
 
 
 def test_an_error_of_the_handlers_comes_with_its_stacktrace_and_a_plain_word_without():

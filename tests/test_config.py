@@ -285,6 +285,18 @@ def test_where_engine_and_workers_disagree_the_higher_layer_wins_and_on_one_laye
     assert "--workers 0 contradicts --engine process" in fail({"engine": "process", "workers": "0"})
 
 
+def test_where_quiet_and_verbose_disagree_the_higher_layer_wins_and_on_one_layer_it_is_an_error():
+    def voice(values, **more):
+        settings = build(values, **more)
+        return settings.quiet, settings.verbose
+
+    assert fail({"quiet": True, "verbose": 1}) == "--quiet contradicts --verbose: leave one of them out"
+    assert fail(environment={"quiet": "1", "verbose": "2"}).startswith("JQ_RUN_QUIET contradicts JQ_RUN_VERBOSE")
+    assert voice({"quiet": True}, environment={"verbose": "2"}) == (True, 0)
+    assert voice({"verbose": 2}, toml="quiet = true") == (False, 2)
+    assert voice({"quiet": True, "verbose": 0}) == (True, 0)
+
+
 def test_the_inline_engine_refuses_a_timeout_wherever_it_comes_from():
     assert "--timeout: the inline engine (-j 0)" in fail({"workers": "0", "timeout": "1s"})
     assert "JQ_RUN_TIMEOUT: the inline" in fail({"engine": "inline"}, environment={"timeout": "1s"})

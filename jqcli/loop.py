@@ -18,6 +18,7 @@ from jqcli.core import event as was
 from jqcli.core.rules import Moment
 from jqcli.core.tally import Snapshot
 from jqcli.edge.source import Block, Oversized, Source
+from jqcli.errors import StopNow
 
 if TYPE_CHECKING:
     from jqcli.core.dispatch import Dispatch
@@ -93,8 +94,11 @@ class Loop:
 
     def run(self) -> int:
         """Run until every line is settled, or until the run is stopped; return the exit code."""
-        while not self._is_over():
-            self._turn()
+        try:
+            while not self._is_over():
+                self._turn()
+        except StopNow:  # by a second signal, out of a handler that runs in this process
+            self._heed_signals()
         is_forced = self.stop is not None and self._engine.is_busy
         for event in self._engine.close(at_once=is_forced):
             self._take(event)

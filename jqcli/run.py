@@ -76,8 +76,6 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     problem: JqcliError | None = None
     try:
         code = loop.run()
-    except StopNow:
-        code = loop.stop.code if loop.stop is not None else 130
     except JqcliError as error:
         code, problem = error.exit_code, error
     finally:
@@ -114,7 +112,7 @@ def _pass_on(lines: list[str], loop: Loop) -> None:
 def _notify(engine: Engine, count: int) -> None:
     """Inside a signal handler: want unbegun work back, and leave a handler that runs in this process."""
     engine.revoke()
-    if count > 1 and not engine.can_kill:
+    if count > 1 and engine.is_attempting:
         raise StopNow
 
 

@@ -44,6 +44,7 @@ class Pool:
 
     can_kill = True
     isolates = True
+    is_attempting = False
 
     # One worker starts at once, so that this process can go on importing meanwhile; the others with the second batch.
     def __init__(

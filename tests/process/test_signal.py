@@ -177,15 +177,19 @@ def test_in_this_process_a_signal_ends_the_run_behind_the_job_that_runs(folder, 
     folder.check(deaths=1)
 
 
-def test_in_this_process_a_second_signal_leaves_the_job_that_runs(folder):
-    folder.write("jobs.jsonl", [{"do": "hang"}])
-    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-j", "0", *FAST)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_this_process_a_second_signal_leaves_the_job_that_runs(folder, number):
+    """What the batch had finished before counts: it does not run again."""
+    folder.write("jobs.jsonl", [*range(5), {"do": "hang"}, *range(10, 15)])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-j", "0", "-b", "20", *FAST)
     wait_for(folder.pids)
     (folder / "pids").unlink()
-    child.send_signal(signal.SIGTERM)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(3) in (130, 143)
+    wait_for(lambda: (child.send_signal(number), child.poll() is not None)[1], 5)
+    assert child.returncode == 128 + number
     assert not (folder / "jobs.dlq.jsonl").exists()
+    assert [record["result"]["payload"] for record in oracle.read_lines(folder / "results.jsonl")] == [*range(5)]
+    said = json.loads(child.stderr.read().splitlines()[-1])
+    assert (said["exit_code"], said["completed"], said["unfinished"]) == (128 + number, 5, 6)
 
 
 def test_a_signal_while_the_last_results_wait_for_a_reader_ends_the_run(folder):

@@ -81,7 +81,12 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     finally:
         snapshot = loop.snapshot(time.monotonic())
         loop.screen.close(snapshot)
-    has_letters = outputs.letters.close()
+    has_letters = True
+    try:
+        has_letters = outputs.letters.close()
+    except JqcliError as error:
+        if problem is None:  # what came before it is what happened
+            code, problem = error.exit_code, error
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jqcli.core.effect import Bury
     from jqcli.model import Failure, Job, Line
 
+_STATUS = b'"status":"'
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
 _NL = orjson.OPT_APPEND_NEWLINE
@@ -166,6 +167,16 @@ def read_first(record: bytes) -> First:
         return First(members["id"], members["status"])
     start = record.index(_RESULT) + len(_RESULT)
     return First(members["id"], "completed", record[start : record.rindex(_ATTEMPTS)])
+
+
+def status_of(record: bytes) -> str:
+    """Return the status of one of our result records, which is the first member of that name.
+
+    >>> status_of(b'{"id":"a","key":"5f01ab:9f","status":"skipped","reason":"not ours"}')
+    'skipped'
+    """
+    start = record.index(_STATUS) + len(_STATUS)
+    return record[start : record.index(b'"', start)].decode()
 
 
 def _body(line: Line, *, is_json: bool) -> dict[str, Any]:

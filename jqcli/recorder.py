@@ -73,16 +73,13 @@ class Recorder:
         """
         if places is None or self._window is None:
             self._results.append(event.batch, event.records)
-            if self._durability == "full":
-                self._results.sync()
+            self._sync_fully()
             self._count(event)
             return
         for place, record in zip(places, b"".join(event.records).split(b"\n")[:-1], strict=True):
             self._window.put(place.batch, place.index, record + b"\n")
         self._count(event)
         self._release()
-        if self._durability == "full":
-            self._results.sync()
 
     def _count(self, event: Finished) -> None:
         tally = self.tally
@@ -125,6 +122,7 @@ class Recorder:
         if self._doubles:
             doubles, self._doubles = self._doubles, []
             self._results.append(UNNUMBERED, doubles)
+            self._sync_fully()
             self.tally.duplicate += len(doubles)
         if self._window is not None:
             self._release()
@@ -134,8 +132,7 @@ class Recorder:
         if self._letters:
             letters, self._letters = self._letters, []
             self._dlq.append(b"".join([letter.text for letter in letters]))
-            if self._durability == "full":
-                self._dlq.sync()
+            self._sync_fully()
             for _, reason, kind, message, named in letters:
                 self.tally.count_dead(reason, kind, message, named)
         return self._results.flush()
@@ -167,6 +164,11 @@ class Recorder:
         self._results.sync()
         self._synced_at = time.monotonic()
 
+    def _sync_fully(self) -> None:
+        """Let what was written outlive a power cut before it counts, where that is asked for."""
+        if self._durability == "full":
+            self._sync()
+
     def _release(self) -> None:
         assert self._window is not None  # noqa: S101 - the callers look
         self._due.extend(self._window.release())
@@ -176,6 +178,7 @@ class Recorder:
         while self._due:
             self._results.append(*self._due[0])
             self._due.popleft()
+        self._sync_fully()
 
     def _put_double(self, place: do.Place, record: bytes) -> None:
         if self._window is None:

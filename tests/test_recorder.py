@@ -36,7 +36,8 @@ class File:
         self.happened.append("append")
 
     def sync(self):
-        self.happened.append("sync")
+        if self.happened[-1:] == ["append"]:  # as the real ones: only where anything was written
+            self.happened.append("sync")
 
     def flush(self):
         return False
@@ -111,3 +112,33 @@ def test_records_that_are_held_and_never_written_do_not_count_in_the_end(results
         recorder.finish(finished(1, 1), [do.Place(1, 1)])
     recorder.give_up()
     assert (recorder.tally.completed, recorder.tally.duplicate) == (room, 0)
+
+
+@pytest.mark.parametrize("durability, happened", [("full", ["append", "sync"]), ("batch", ["append"])])
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_with_full_durability_all_is_synced_before_it_counts(results, letters, durability, happened, is_ordered):
+    window = Window() if is_ordered else None
+    recorder = make(results, letters, window, durability)
+    if window is not None:
+        for batch in (1, 2, 3):
+            window.open(batch, 1)
+    recorder.finish(finished(1, 1), [do.Place(1, 0)])
+    assert results.happened == happened
+    recorder.settle(do.Double(do.Place(2, 0), JOB, First("a", "completed", b"1")))
+    recorder.flush_doubles()
+    assert results.happened == happened * 2
+    recorder.settle(bury()._replace(place=do.Place(3, 0)))
+    recorder.flush()
+    assert letters.happened == happened
+
+
+def test_a_duplicate_that_could_not_be_synced_does_not_count(results, letters, monkeypatch):
+    def fail():
+        raise FileError("an I/O error")
+
+    recorder = make(results, letters, durability="full")
+    monkeypatch.setattr(results, "sync", fail)
+    recorder.settle(do.Double(PLACE, JOB, First("a", "completed", b"1")))
+    with pytest.raises(FileError):
+        recorder.flush_doubles()
+    assert recorder.tally.duplicate == 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
+from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
 from jqcli.model import First
 
@@ -150,7 +151,7 @@ def _origin(
         "cwd": head.cwd,
         "output": head.output,
         "input_format": head.input_format,
-        "tenant": tenant,
+        "tenant": None if tenant is None else _raw(id_text(tenant)),
         "run": head.run,
         "dead_at": timestamp(dead_at),
         "redrives": 0,
@@ -162,7 +163,7 @@ def read_first(record: bytes) -> First:
 
     No JSON string can hold the text that is searched for: quotes inside strings are escaped.
     """
-    members = orjson.loads(record)
+    members = load_exact(record)
     if members["status"] != "completed":
         return First(members["id"], members["status"])
     start = record.index(_RESULT) + len(_RESULT)

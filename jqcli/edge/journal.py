@@ -11,9 +11,8 @@ import re
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from jqcli.core.codec import RECORD_START, key_of_text
+from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
 from jqcli.core.settled import Settled, claim_key
 from jqcli.errors import FileError, ForeignFileError
@@ -101,8 +100,8 @@ def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settle
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        found = orjson.loads(line)
-    except ValueError:
+        found = load_exact(line)
+    except (ValueError, RecursionError):
         return None
     is_ours = isinstance(found, dict) and "id" in found and isinstance(found.get("key"), str)
     return found if is_ours else None

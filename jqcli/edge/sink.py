@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
+from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge.lock import is_still, lock_for_append, unlock
 from jqcli.errors import FileError, ReaderGoneError
@@ -314,7 +315,7 @@ def search_records(data: bytes, key_text: str) -> First | None:
         end = data.find(b"\n", at)
         if end < 0:  # cut off by the end of what was read
             return None
-        record = orjson.loads(data[start:end])
+        record = load_exact(data[start:end])
         if record["key"] == key_text and record["status"] in ("completed", "skipped"):
             return read_first(data[start:end])
         at = data.find(wanted, at + 1)

@@ -152,6 +152,18 @@ def test_a_letter_of_a_duplicate_or_a_conflict_names_the_other_job():
     assert unknown["conflicts_with"] is None
 
 
+@pytest.mark.parametrize("number", [123456789012345678901, 10**400 + 1], ids=["21", "401"])
+def test_ids_and_tenants_are_exact_integers_of_any_size(number):
+    text = json.dumps({"id": number, "tenant": number, "payload": 1})
+    record = written(letter(HEAD, bury(text, first=First(number, "dead")), 0.0))
+    assert (record["id"], record["tenant"], record["duplicate_of"]) == (number, number, number)
+    result = b'{"id":%d,"key":"5f01ab:00","status":"completed","result":%d,"attempts":1,"duration":0.1}' % (
+        number,
+        number,
+    )
+    assert read_first(result) == First(number, "completed", str(number).encode())
+
+
 def test_the_output_of_a_run_to_stdout_is_null():
     head = LetterHead("5f01ab", {None: "m:f"}, "/", None, "raw", "r")
     assert written(letter(head, bury("1"), 0.0))["output"] is None

@@ -88,11 +88,6 @@ class Dispatch:
         return len(self._waiting)
 
     @property
-    def has_backlog(self) -> bool:
-        """Whether a job could start as soon as a worker has room."""
-        return bool(self._backlog)
-
-    @property
     def due_at(self) -> float | None:
         """The monotonic moment at which the next waiting job may start."""
         return self._waiting[0][0] if self._waiting else None

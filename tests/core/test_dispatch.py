@@ -177,7 +177,7 @@ def test_jobs_that_came_back_run_before_anything_that_was_due_and_in_their_order
     dispatch.take_failure(work.batch, 0, fail(), NOW)
     dispatch.take_returned(work.batch, [1, 2, 3])
     dispatch.take_end(work.batch)
-    assert dispatch.has_backlog
+    assert dispatch._backlog
     (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
     assert [each.number for each in run.attempts] == [2, 3, 4, 1]
 
@@ -188,7 +188,7 @@ def test_the_backlog_is_shared_among_the_workers():
     dispatch.take_returned(work.batch, range(10))
     dispatch.take_end(work.batch)
     sizes = []
-    while dispatch.has_backlog:
+    while dispatch._backlog:
         sizes += [len(run.attempts) for run in of(dispatch.next_jobs(NOW, 4), RunJobs)]
     assert sum(sizes) == 10
     assert max(sizes) == 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from jqcli.core.batch import Batch, Pending, Sizer
@@ -110,7 +110,8 @@ class Dispatch:
 
     def admit(self, source: int, name: str, stem: str, first_line: int, data: bytes, lines: int) -> Effect:
         """Take a block of lines; they are to be prepared."""
-        batch = Batch(self._number(lines), source, name, stem, first_line, data, lines)
+        data, buried = self._identities.settled.blank_unread(data)
+        batch = Batch(self._number(lines), source, name, stem, first_line, data, lines, buried)
         self.lines += lines
         self.bytes += len(data)
         self._turn.append(batch)
@@ -157,6 +158,9 @@ class Dispatch:
         assert answer is not None  # noqa: S101 - its turn comes with its answer
         batch.keys = answer.keys
         ruling = self._identities.rule(batch.number, answer)
+        if batch.buried:  # they look blank, and have their letters
+            statuses = Counter(ruling.statuses) - Counter({None: len(batch.buried)})
+            ruling = ruling._replace(statuses=statuses + Counter({"dead": len(batch.buried)}))
         effects: list[Effect] = [Opened(batch.number, batch.lines)]
         limits = Limits(self._rules.of(None, None, None).timeout, {})
         if ruling.passed:

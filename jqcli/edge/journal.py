@@ -91,6 +91,8 @@ def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settle
     is_conflict = letter["reason"] == "key_conflict"
     add = settled.add_redriven if letter.get("redrives") else settled.add
     add(claim_key(key, payload_hash), own_id, "conflict" if is_conflict else "dead", at)
+    if letter["reason"] == "worker_crash" and "job" not in letter:
+        settled.unread.add(key)
     if "job" in letter and not is_conflict:
         error = letter.get("error", {})
         kept = {"type": error.get("type"), "message": str(error.get("message"))[:200]}

@@ -57,9 +57,9 @@ def execute(settings: Settings) -> int:
         stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
+            outputs = open_files(settings, stdout_fd, lambda: not interrupts.received)
         except StopNow:
             return 128 + interrupts.received[0]
-        outputs = open_files(settings, stdout_fd)
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)

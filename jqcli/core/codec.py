@@ -37,6 +37,7 @@ _MEMBERS = (
     "cost",
     "meta",
 )
+_PLAIN_MEMBERS = frozenset(("payload", "id", "key"))  # that ask for nothing
 RECORD_START = re.compile(rb'\{"id":("(?:[^"\\\n]|\\[^\n])*"|-?[0-9]+),"key":"[0-9a-f]{6}:')
 
 
@@ -150,7 +151,9 @@ def _make_job(document: Any, line: Line, scheme: Scheme) -> Job:
     payload = envelope["payload"] if is_envelope else document
     own_id = _word(envelope, "id")
     job_id = line.made_id if own_id is None else own_id
-    asks = _read_asks(envelope, payload, scheme) if len(envelope) > 1 or scheme.tenant_path else NO_ASKS
+    asks = NO_ASKS
+    if scheme.tenant_path is not None or not envelope.keys() <= _PLAIN_MEMBERS:
+        asks = _read_asks(envelope, payload, scheme)
     given = _given_key(envelope, payload, scheme)
     mark = "" if asks.handler is None else f"@{asks.handler}"
     text = canonical(payload)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from jqcli.core.dedupe import Finding, Identities, Ruling
     from jqcli.core.rules import Moment, Rules
-    from jqcli.model import Failure
+    from jqcli.model import Failure, Line
 
 _JOBS_BYTES = 1 << 20
 
@@ -217,13 +217,13 @@ class Dispatch:
             error = conflict_error(job, named)
             return [Bury(place, line, job, job.key_text, "key_conflict", error, 0, [], First(named, "owner"))]
         first = self._first_of(job)
-        pending = Pending(line, job, batch.source, batch.number, finding.index)
         if first is None or first.status == "running":
+            pending = Pending(line, job, batch.source, batch.number, finding.index)
             self._followers.setdefault(job.key, []).append(pending)
             self.bytes += pending.size
             return []
         self.lines -= 1
-        return [self._follow(pending, first)]
+        return [self._follow(place, line, job, first)]
 
     def _pass(self, batch: Batch, ruling: Ruling) -> Pass:
         """Go past lines that need no record; what an earlier run buried is dead for its duplicates too."""
@@ -274,12 +274,11 @@ class Dispatch:
         for pending in self._followers.pop(key, ()):
             self.lines -= 1
             self.bytes -= pending.size
-            effects.append(self._follow(pending, first))
+            effects.append(self._follow(place_of(pending), pending.line, pending.job, first))
         return effects
 
-    def _follow(self, pending: Pending, first: First) -> Effect:
+    def _follow(self, place: Place, line: Line, job: Job, first: First) -> Effect:
         """Return the record of a duplicate, which shares its first's fate."""
-        place, line, job = place_of(pending), pending.line, pending.job
         if first.status == "dead":
             return Bury(place, line, job, job.key_text, "duplicate_of_dead", first.error or {}, 0, [], first)
         return Double(place, job, first)

@@ -315,8 +315,9 @@ def search_records(data: bytes, key_text: str) -> First | None:
         end = data.find(b"\n", at)
         if end < 0:  # cut off by the end of what was read
             return None
-        record = load_exact(data[start:end])
-        if record["key"] == key_text and record["status"] in ("completed", "skipped"):
-            return read_first(data[start:end])
+        record = data[start:end]
+        members = load_exact(record)
+        if members["key"] == key_text and members["status"] in ("completed", "skipped"):
+            return read_first(record, members)
         at = data.find(wanted, at + 1)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import traceback
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jqcli import Reject, Retry, Snooze
+from jqcli.engine import failure as module
 from jqcli.engine.failure import TEXT_LIMIT, describe_failure, dotted_name, pack_failure, unpack_failure
 from jqcli.engine.result import UnserializableError
 
@@ -147,3 +149,86 @@ def test_what_is_no_time_is_an_error_of_the_attempt_also_where_a_handler_puts_it
 def test_an_error_of_the_handlers_comes_with_its_stacktrace_and_a_plain_word_without():
     assert "KeyError" in describe_failure(raised(KeyError("x")), 0.1).stacktrace
     assert describe_failure(raised(Reject("x")), 0.1).stacktrace == ""
+
+
+def deep(levels):
+    if levels:
+        return deep(levels - 1)
+    raise KeyError("down here")
+
+
+def chained():
+    try:
+        deep(2)
+    except KeyError as error:
+        raise ValueError("because") from error
+
+
+def hidden():
+    try:
+        deep(2)
+    except KeyError:
+        raise ValueError("alone") from None
+
+
+def in_passing():
+    try:
+        deep(2)
+    except KeyError:
+        raise ValueError("meanwhile")  # noqa: B904 - the context is what this is about
+
+
+def noted():
+    error = ValueError("m")
+    error.add_note("a note")
+    raise error
+
+
+def misspelt():
+    lenght = 1  # noqa: F841
+    return lenth  # noqa: F821
+
+
+def grouped():
+    raise ExceptionGroup("many", [ValueError("a"), KeyError("b")])
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: deep(0), lambda: deep(3), lambda: deep(40), lambda: deep(5000), chained, hidden, in_passing, noted,
+        misspelt, grouped, lambda: throw(OSError(2, "no such file", "x")), lambda: compile("f(:", "file", "exec"),
+        lambda: {}.lenght,
+    ],
+)  # fmt: skip
+def test_a_stacktrace_is_what_python_would_print_also_where_it_is_known_from_before(fail):
+    seen = []
+    for _ in range(2):
+        try:
+            fail()
+        except BaseException as error:  # noqa: BLE001 - to have its traceback
+            expected = "".join(traceback.format_exception(error, limit=-20))[-TEXT_LIMIT:]
+            seen.append((describe_failure(error, 0.1).stacktrace, expected))
+    for found, expected in seen:
+        assert found == expected
+
+
+def test_equal_code_of_two_files_has_its_own_frames(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.py").write_text("def f():\n    raise KeyError(1)\n")
+        space = {}
+        exec(compile((tmp_path / f"{name}.py").read_text(), str(tmp_path / f"{name}.py"), "exec"), space)
+        with pytest.raises(KeyError) as caught:
+            space["f"]()
+        assert f"{name}.py" in describe_failure(caught.value, 0.1).stacktrace
+
+
+def test_what_is_remembered_of_places_and_classes_has_a_bound():
+    for number in range(1100):
+        space = {}
+        exec(compile("\n" * number + "def f(): raise type('E', (Exception,), {})", "file", "exec"), space)
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - it is none of ours
+            space["f"]()
+        describe_failure(caught.value, 0.1)
+    assert len(module._known_frames) <= 1000
+    assert len(module._known_names) <= 1000

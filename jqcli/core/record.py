@@ -180,13 +180,12 @@ def read_first(record: bytes, members: dict[str, Any] | None = None) -> First:
 
 
 def status_of(record: bytes) -> str:
-    """Return the status of one of our result records, which is the first member of that name.
+    """Return the status of one of our result records, which is the first member of that name; empty for no record.
 
     >>> status_of(b'{"id":"a","key":"5f01ab:9f","status":"skipped","reason":"not ours"}')
     'skipped'
     """
-    start = record.index(_STATUS) + len(_STATUS)
-    return record[start : record.index(b'"', start)].decode()
+    return record.partition(_STATUS)[2].partition(b'"')[0].decode("ascii", "replace")
 
 
 def _text_of(data: bytes) -> dict[str, str]:

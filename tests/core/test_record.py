@@ -20,6 +20,7 @@ from jqcli.core.record import (
     letter,
     oversized_letter,
     read_first,
+    status_of,
     timestamp,
 )
 from jqcli.model import Failure, First, Line
@@ -162,6 +163,22 @@ def test_ids_and_tenants_are_exact_integers_of_any_size(number):
         number,
     )
     assert read_first(result) == First(number, "completed", str(number).encode())
+
+
+@pytest.mark.parametrize(
+    "record, status",
+    [
+        (
+            b'{"id":"\\"status\\":\\"dead\\"","key":"5f01ab:00","status":"skipped","reason":"\\"status\\":\\"dead"}',
+            "skipped",
+        ),
+        (b'{"id":1,"key":"5f01ab:00","status":"completed","result":{"status":"skipped"}}', "completed"),
+        (b"\xff garbage", ""),
+        (b'"status":"\xff"', "\ufffd"),
+    ],
+)
+def test_the_status_of_a_record_is_its_own_and_whatever_bytes_raise_nothing(record, status):
+    assert status_of(record) == status
 
 
 def test_the_output_of_a_run_to_stdout_is_null():

@@ -39,7 +39,7 @@ def parse_duration(text: float | str) -> float:
         return sum(float(n) * _UNIT_SECONDS[u] for n, u in _PART.findall(text))
     try:
         seconds = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1.0
     if isinstance(text, bool) or not isfinite(seconds) or seconds < 0:
         raise ValueError(f"{text!r} is not a duration; write 500ms, 30s, 5m, 1h30m or 2d")

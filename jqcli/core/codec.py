@@ -230,7 +230,7 @@ def _number(envelope: dict[str, Any], member: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
         raise InvalidJobError(f"`{member}` is a number of at least 0")
-    return float(value)
+    return _to_float(member, value)
 
 
 def _moment(envelope: dict[str, Any], member: str) -> float | None:
@@ -238,7 +238,7 @@ def _moment(envelope: dict[str, Any], member: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _to_float(member, value)
     try:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is not None:
@@ -246,6 +246,13 @@ def _moment(envelope: dict[str, Any], member: str) -> float | None:
     except (ValueError, TypeError, OverflowError):
         pass
     raise InvalidJobError(f"`{member}` is RFC 3339 with a zone, such as 2026-01-31T06:00:00Z, or Unix seconds")
+
+
+def _to_float(member: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise InvalidJobError(f"`{member}` is larger than any double") from None
 
 
 def follow(payload: Any, path: str) -> Any:

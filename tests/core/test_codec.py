@@ -404,6 +404,15 @@ def test_whatever_a_member_holds_the_line_is_a_job_or_says_why_not(member, value
     assert isinstance(found, Job) or found.reason == "invalid_job"
 
 
+@pytest.mark.parametrize(
+    "member", ["timeout", "max_attempts", "not_before", "expires", "cost", "meta", "tenant", "key"]
+)
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["much", "little"])
+def test_an_endless_integer_is_a_job_or_says_why_not_too(member, value):
+    found = read(json.dumps({"payload": 1, member: value}))
+    assert isinstance(found, Job) or found.reason == "invalid_job"
+
+
 @LIGHT
 @given(st.binary(max_size=40).filter(lambda data: b"\n" not in data))
 def test_no_bytes_whatever_raise(data):

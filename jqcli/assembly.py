@@ -22,6 +22,7 @@ from jqcli.tag import explain_tag, tag_of
 
 if TYPE_CHECKING:
     import selectors
+    from collections.abc import Callable
 
     from jqcli.config import Settings
     from jqcli.core.codec import Scheme
@@ -34,8 +35,8 @@ _QUEUE_LINES = 10_000  # at least; waiting retries count too, and should not sto
 _BATCHES_A_WORKER = 4
 
 
-def open_files(settings: Settings, stdout_fd: int) -> Outputs:
-    """Open results and DLQ, and read what earlier runs settled."""
+def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
+    """Open results and DLQ, and read what earlier runs settled; raises StopNow when that is not wanted any more."""
     place = Place(
         output=settings.output,
         dlq=settings.dlq,
@@ -43,6 +44,7 @@ def open_files(settings: Settings, stdout_fd: int) -> Outputs:
         explain=lambda tag: explain_tag(settings, tag),
         fresh=settings.fresh,
         stdout_fd=stdout_fd,
+        is_wanted=is_wanted,
     )
     return open_outputs(place)
 

@@ -58,9 +58,9 @@ def execute(settings: Settings) -> int:
         stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
+            outputs = open_files(settings, stdout_fd, lambda: not interrupts.received)
         except StopNow:
             return 128 + interrupts.received[0]
-        outputs = open_files(settings, stdout_fd)
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
@@ -77,14 +77,17 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     problem: JqcliError | None = None
     try:
         code = loop.run()
-    except StopNow:
-        code = loop.stop.code if loop.stop is not None else 130
     except JqcliError as error:
         code, problem = error.exit_code, error
     finally:
         snapshot = loop.snapshot(time.monotonic())
         loop.screen.close(snapshot)
-    has_letters = outputs.letters.close()
+    has_letters = True
+    try:
+        has_letters = outputs.letters.close()
+    except JqcliError as error:
+        if problem is None:  # what came before it is what happened
+            code, problem = error.exit_code, error
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters)
@@ -115,7 +118,7 @@ def _pass_on(lines: list[str], loop: Loop) -> None:
 def _notify(engine: Engine, count: int) -> None:
     """Inside a signal handler: want unbegun work back, and leave a handler that runs in this process."""
     engine.revoke()
-    if count > 1 and not engine.can_kill:
+    if count > 1 and engine.is_attempting:
         raise StopNow
 
 

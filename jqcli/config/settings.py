@@ -94,6 +94,7 @@ def build_settings(
     dlq = find_dlq(given, inputs, output)
     check_apart(inputs, output, dlq)
     engine, workers = choose_engine(given, cpus)
+    quiet, verbose = choose_voice(given)
     handler, handlers = choose_handlers(given, file, installed)
     if engine == "inline":
         _check_no_timeout(handler, given)
@@ -106,6 +107,8 @@ def build_settings(
         engine=engine,
         workers=workers,
         policy=_policy_of(given),
+        quiet=quiet,
+        verbose=verbose,
         **_read_plain(given),
     )
 
@@ -134,6 +137,18 @@ def choose_engine(given: Mapping[str, Given], cpus: int) -> tuple[str, int]:
     if engine == "inline" or workers == 0:
         return "inline", 1
     return "process", workers or cpus
+
+
+def choose_voice(given: Mapping[str, Given]) -> tuple[bool, int]:
+    """Return whether to be quiet, and how much to say; where the two disagree the higher layer wins."""
+    quiet = pick(given, "quiet", v.flag, default=False)
+    verbose = pick(given, "verbose", v.whole(0), 0)
+    if quiet and verbose:
+        by_quiet, by_verbose = given["quiet"], given["verbose"]
+        if by_quiet.layer == by_verbose.layer:
+            raise UsageError(f"{by_quiet.where} contradicts {by_verbose.where}: leave one of them out")
+        return (True, 0) if by_quiet.layer > by_verbose.layer else (False, verbose)
+    return quiet, verbose
 
 
 def choose_handlers(
@@ -203,6 +218,4 @@ def _read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
         "fresh": pick(given, "fresh", v.flag, default=False),
         "progress": pick(given, "progress", v.choice(*PROGRESSES), "auto"),
         "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
-        "quiet": pick(given, "quiet", v.flag, default=False),
-        "verbose": pick(given, "verbose", v.whole(0), 0),
     }

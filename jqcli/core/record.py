@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
+from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
 from jqcli.model import First
 
 if TYPE_CHECKING:
     from jqcli.core.effect import Bury
-    from jqcli.model import Failure, Job, Line
+    from jqcli.model import Failure, Job
 
+_STATUS = b'"status":"'
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
 _NL = orjson.OPT_APPEND_NEWLINE
@@ -64,7 +67,13 @@ def timestamp(at: float) -> str:
     >>> timestamp(0.25)
     '1970-01-01T00:00:00.250Z'
     """
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milliseconds = divmod(round(at * 1e6) // 1000, 1000)
+    return f"{_format_second(second)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _format_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def duplicate_record(tag: str, job: Job, first: First) -> bytes:
@@ -116,10 +125,11 @@ def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:
     if first is not None:
         name = "conflicts_with" if bury.reason == "key_conflict" else "duplicate_of"
         record[name] = _raw(id_text(first.id)) if first.id is not None else None
-    record |= {"error": bury.error, "attempts": bury.attempts, "history": bury.history}
-    record |= _body(line, is_json=job is not None or bury.reason == "invalid_job")
-    tenant = job.asks.tenant if job is not None else None
-    return orjson.dumps(record | _origin(head, line.where, job, tenant, dead_at), None, _NL)
+    record["error"], record["attempts"], record["history"] = bury.error, bury.attempts, bury.history
+    is_json = job is not None or bury.reason == "invalid_job"
+    record.update({"job": _raw(line.data.strip())} if is_json else _text_of(line.data))
+    record.update(_origin(head, line.where, job, dead_at))
+    return orjson.dumps(record, None, _NL)
 
 
 def oversized_letter(
@@ -137,39 +147,45 @@ def oversized_letter(
         "size": part.size,
         "offset": part.offset,
     }
-    return orjson.dumps(record | _origin(head, f"{source}:{part.line}", None, None, dead_at), None, _NL)
+    return orjson.dumps(record | _origin(head, f"{source}:{part.line}", None, dead_at), None, _NL)
 
 
-def _origin(
-    head: LetterHead, where: str, job: Job | None, tenant: str | int | None, dead_at: float
-) -> dict[str, object]:
+def _origin(head: LetterHead, where: str, job: Job | None, dead_at: float) -> dict[str, object]:
+    handler, tenant = (None, None) if job is None else (job.asks.handler, job.asks.tenant)
     return {
         "source": where,
-        "handler": head.handlers.get(job.asks.handler if job is not None else None),
+        "handler": head.handlers.get(handler),
         "cwd": head.cwd,
         "output": head.output,
         "input_format": head.input_format,
-        "tenant": tenant,
+        "tenant": None if tenant is None else _raw(id_text(tenant)),
         "run": head.run,
         "dead_at": timestamp(dead_at),
         "redrives": 0,
     }
 
 
-def read_first(record: bytes) -> First:
+def read_first(record: bytes, members: dict[str, Any] | None = None) -> First:
     """Return what a duplicate needs of one of our records; the result's bytes are taken as they stand.
 
-    No JSON string can hold the text that is searched for: quotes inside strings are escaped.
+    `members` are those of the record, where it was parsed before. No JSON string can hold the text that is searched
+    for: quotes inside strings are escaped.
     """
-    members = orjson.loads(record)
+    if members is None:
+        members = load_exact(record)
     if members["status"] != "completed":
         return First(members["id"], members["status"])
     start = record.index(_RESULT) + len(_RESULT)
     return First(members["id"], "completed", record[start : record.rindex(_ATTEMPTS)])
 
 
-def _body(line: Line, *, is_json: bool) -> dict[str, Any]:
-    return {"job": _raw(line.data.strip())} if is_json else _text_of(line.data)
+def status_of(record: bytes) -> str:
+    """Return the status of one of our result records, which is the first member of that name; empty for no record.
+
+    >>> status_of(b'{"id":"a","key":"5f01ab:9f","status":"skipped","reason":"not ours"}')
+    'skipped'
+    """
+    return record.partition(_STATUS)[2].partition(b'"')[0].decode("ascii", "replace")
 
 
 def _text_of(data: bytes) -> dict[str, str]:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from jqcli.core.codec import hash_bytes
+from jqcli.core.codec import hash_bytes, hash_unusable
 from jqcli.core.prepare import ID_SIZE, mark_id
 
 if TYPE_CHECKING:
@@ -67,11 +67,16 @@ class _Many:
 
 @dataclass(slots=True)
 class Settled:
-    """The records of earlier runs. `owners` are the payload hashes of given keys that completed or were skipped."""
+    """The records of earlier runs.
+
+    `owners` are the payload hashes of given keys that completed or were skipped; `unread` the keys of lines that ended
+    their workers when they were read, so that nobody knows what job they are.
+    """
 
     records: dict[bytes, int | list[int]] = field(default_factory=dict)
     owners: dict[bytes, bytes] = field(default_factory=dict)
     dead: dict[bytes, First] = field(default_factory=dict)
+    unread: set[bytes] = field(default_factory=set)
     count: int = 0
     _many: dict[bytes, _Many] = field(default_factory=dict)
 
@@ -138,6 +143,19 @@ class Settled:
             if entry is not None:
                 self.records[claim] = entry | _CLAIMED
         return None if entry is None else STATUSES[entry >> _STATUS_SHIFT & 7]
+
+    def blank_unread(self, data: bytes) -> tuple[bytes, list[int]]:
+        """Return whole lines with the `unread` among them emptied, and the indexes of these; each takes its letter."""
+        if not self.unread:
+            return data, []
+        lines = data.split(b"\n")
+        found: list[int] = []
+        for index, line in enumerate(lines):
+            key = hash_unusable(line)
+            if key in self.unread and self.claim(key, _NO_ID) is not None:
+                lines[index] = b""
+                found.append(index)
+        return b"\n".join(lines), found
 
     def done_at(self, claim: bytes) -> int | None:
         """Return from which offset on the record stands with which an identity completed or was skipped, if it did."""

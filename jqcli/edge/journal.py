@@ -11,12 +11,11 @@ import re
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from jqcli.core.codec import RECORD_START, key_of_text
+from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
 from jqcli.core.settled import Settled, claim_key
-from jqcli.errors import FileError, ForeignFileError
+from jqcli.errors import FileError, ForeignFileError, StopNow
 from jqcli.model import First
 
 if TYPE_CHECKING:
@@ -27,17 +26,19 @@ _ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long w
 _STATUSES = {b"completed": "completed", b"duplicate": "duplicate", b"skipped": "skipped"}
 
 
-def read_results(fd: int, path: str, tag: str, settled: Settled, explain: Callable[[str], str]) -> None:
+def read_results(
+    fd: int, path: str, tag: str, settled: Settled, explain: Callable[[str], str], is_wanted: Callable[[], bool]
+) -> None:
     """Remember every record of a results file; raises ForeignFileError where one is not this run's.
 
-    `explain` says what another tag means.
+    `explain` says what another tag means. Raises StopNow, within a block, when the reading is not wanted any more.
     """
     plain = re.compile(
         rb'^\{"id":' + _ID + rb',"key":"' + tag.encode() + rb':([0-9a-f]{32})","status":"(completed|duplicate|skipped)"'
         rb"[^\n]*\}$",
         re.MULTILINE,
     )
-    for offset, block in _read_blocks(fd, path):
+    for offset, block in _read_blocks(fd, path, is_wanted):
         found = plain.findall(block)
         if len(found) == block.count(b"\n"):
             ids, keys, statuses = zip(*found, strict=True)
@@ -66,10 +67,15 @@ def _add_record(line: bytes, at: int, path: str, tag: str, settled: Settled, exp
     settled.add(claim_key(key, payload_hash), own_id, record["status"], at)
 
 
-def read_letters(fd: int, path: str, tag: str, output: str | None, settled: Settled) -> int:
-    """Remember the letters of this command line; return how many. Others' are left alone; `output` None has none."""
+def read_letters(
+    fd: int, path: str, tag: str, output: str | None, settled: Settled, is_wanted: Callable[[], bool]
+) -> int:
+    """Remember the letters of this command line; return how many. Others' are left alone; `output` None has none.
+
+    Raises as `read_results` does.
+    """
     count = 0
-    for offset, block in _read_blocks(fd, path):
+    for offset, block in _read_blocks(fd, path, is_wanted):
         at = offset
         for line in block.split(b"\n")[:-1]:
             letter = _parse(line)
@@ -92,6 +98,8 @@ def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settle
     is_conflict = letter["reason"] == "key_conflict"
     add = settled.add_redriven if letter.get("redrives") else settled.add
     add(claim_key(key, payload_hash), own_id, "conflict" if is_conflict else "dead", at)
+    if letter["reason"] == "worker_crash" and "job" not in letter:
+        settled.unread.add(key)
     if "job" in letter and not is_conflict:
         error = letter.get("error", {})
         kept = {"type": error.get("type"), "message": str(error.get("message"))[:200]}
@@ -101,8 +109,8 @@ def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settle
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        found = orjson.loads(line)
-    except ValueError:
+        found = load_exact(line)
+    except (ValueError, RecursionError):
         return None
     is_ours = isinstance(found, dict) and "id" in found and isinstance(found.get("key"), str)
     return found if is_ours else None
@@ -115,7 +123,7 @@ def _split_key(record: dict[str, Any], path: str) -> tuple[str, str]:
     return tag, text
 
 
-def _read_blocks(fd: int, path: str) -> Iterator[tuple[int, bytes]]:
+def _read_blocks(fd: int, path: str, is_wanted: Callable[[], bool]) -> Iterator[tuple[int, bytes]]:
     """Yield whole lines with their offset. The torn tail was cut before."""
     offset, rest = 0, b""
     while True:
@@ -125,6 +133,8 @@ def _read_blocks(fd: int, path: str) -> Iterator[tuple[int, bytes]]:
             raise FileError(f"{path}: {error.strerror}") from error
         if not data:
             return
+        if not is_wanted():
+            raise StopNow
         block = rest + data
         end = block.rfind(b"\n") + 1
         if end:

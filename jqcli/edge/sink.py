@@ -8,11 +8,12 @@ import select
 import stat
 from array import array
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
+from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge.lock import is_still, lock_for_append, unlock
 from jqcli.errors import FileError, ReaderGoneError
@@ -71,7 +72,8 @@ def write_whole(fd: int, data: bytes | memoryview, path: str) -> None:
         while view:
             view = view[os.write(fd, view) :]
     except OSError as error:
-        os.ftruncate(fd, good)
+        with suppress(OSError):  # a torn line is cut when the file is next opened
+            os.ftruncate(fd, good)
         raise FileError(f"{path}: {error.strerror}; what is there is whole, so the same command goes on") from error
 
 
@@ -259,12 +261,16 @@ class Letters:
         self._is_synced = True
 
     def close(self) -> bool:
-        """Remove the file if it is empty; tell whether it is still there."""
+        """Remove the file if it is empty; tell whether it is still there. Raises FileError or LockedError."""
         self._lock()
-        is_empty = os.fstat(self._fd).st_size == 0
-        if is_empty:
-            os.unlink(self.path)
-        os.close(self._fd)
+        try:
+            is_empty = os.fstat(self._fd).st_size == 0
+            if is_empty:
+                os.unlink(self.path)
+        except OSError as error:
+            raise FileError(f"{self.path}: {error.strerror}") from error
+        finally:
+            os.close(self._fd)
         return not is_empty
 
     def _lock(self) -> None:
@@ -309,8 +315,9 @@ def search_records(data: bytes, key_text: str) -> First | None:
         end = data.find(b"\n", at)
         if end < 0:  # cut off by the end of what was read
             return None
-        record = orjson.loads(data[start:end])
-        if record["key"] == key_text and record["status"] in ("completed", "skipped"):
-            return read_first(data[start:end])
+        record = data[start:end]
+        members = load_exact(record)
+        if members["key"] == key_text and members["status"] in ("completed", "skipped"):
+            return read_first(record, members)
         at = data.find(wanted, at + 1)
     return None

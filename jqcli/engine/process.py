@@ -44,6 +44,7 @@ class Pool:
 
     can_kill = True
     isolates = True
+    is_attempting = False
 
     # Workers start at once, so that this process can go on importing meanwhile: all, or (unless `is_eager`) one, and
     # the others when there is a second batch.

@@ -20,6 +20,7 @@ from jqcli.core.record import (
     letter,
     oversized_letter,
     read_first,
+    status_of,
     timestamp,
 )
 from jqcli.model import Failure, First, Line
@@ -150,6 +151,34 @@ def test_a_letter_of_a_duplicate_or_a_conflict_names_the_other_job():
     assert "duplicate_of" not in conflict
     unknown = written(letter(HEAD, bury(text, "key_conflict", first=First(None, "owner")), 0.0))
     assert unknown["conflicts_with"] is None
+
+
+@pytest.mark.parametrize("number", [123456789012345678901, 10**400 + 1], ids=["21", "401"])
+def test_ids_and_tenants_are_exact_integers_of_any_size(number):
+    text = json.dumps({"id": number, "tenant": number, "payload": 1})
+    record = written(letter(HEAD, bury(text, first=First(number, "dead")), 0.0))
+    assert (record["id"], record["tenant"], record["duplicate_of"]) == (number, number, number)
+    result = b'{"id":%d,"key":"5f01ab:00","status":"completed","result":%d,"attempts":1,"duration":0.1}' % (
+        number,
+        number,
+    )
+    assert read_first(result) == First(number, "completed", str(number).encode())
+
+
+@pytest.mark.parametrize(
+    "record, status",
+    [
+        (
+            b'{"id":"\\"status\\":\\"dead\\"","key":"5f01ab:00","status":"skipped","reason":"\\"status\\":\\"dead"}',
+            "skipped",
+        ),
+        (b'{"id":1,"key":"5f01ab:00","status":"completed","result":{"status":"skipped"}}', "completed"),
+        (b"\xff garbage", ""),
+        (b'"status":"\xff"', "\ufffd"),
+    ],
+)
+def test_the_status_of_a_record_is_its_own_and_whatever_bytes_raise_nothing(record, status):
+    assert status_of(record) == status
 
 
 def test_the_output_of_a_run_to_stdout_is_null():

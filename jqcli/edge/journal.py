@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from jqcli.core.record import Record, find_plain, parse_letter, parse_result, plain_results
@@ -80,19 +81,20 @@ def _add_letter(letter: Record, at: int, settled: Settled) -> None:
             settled.dead[letter.key] = First(members["id"], "dead", error=kept)
 
 
-def read_blocks(fd: int, path: str) -> Iterator[tuple[int, bytes]]:
-    """Yield whole lines with their offset, but not a torn tail."""
+def read_blocks(fd: int, path: str, end: int = sys.maxsize) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines with their offset, but not a torn tail; nothing from `end` on is read."""
     offset, rest = 0, b""
     while True:
+        at = offset + len(rest)
         try:
-            data = os.pread(fd, _BLOCK, offset + len(rest))
+            data = os.pread(fd, min(_BLOCK, end - at), at)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
         if not data:
             return
         block = rest + data
-        end = block.rfind(b"\n") + 1
-        if end:
-            yield offset, block[:end]
-        rest = block[end:]
-        offset += end
+        end_of_lines = block.rfind(b"\n") + 1
+        if end_of_lines:
+            yield offset, block[:end_of_lines]
+        rest = block[end_of_lines:]
+        offset += end_of_lines

@@ -44,7 +44,12 @@ def open_files(settings: Settings, stdout_fd: int) -> Outputs:
         fresh=settings.fresh,
         stdout_fd=stdout_fd,
     )
-    return open_outputs(place)
+    outputs = open_outputs(place)
+    if settings.durability == "full":
+        # What counts as done from here on is on the disk, also where its own run died before it could sync it.
+        outputs.letters.sync()
+        outputs.results.sync()
+    return outputs
 
 
 def make_loop(

@@ -113,8 +113,8 @@ class Recorder:
             text = b"".join(self._letters)
             self._letters.clear()
             self._dlq.append(text)
-            if self._durability == "full":
-                self._dlq.sync()
+        if self._durability == "full":
+            self._sync()
         return self._results.flush()
 
     def sync(self, now: float) -> None:

@@ -14,7 +14,7 @@ from jqcli.config import HandlerSpec, VerifySettings
 from jqcli.core.audit import LETTERS, RESULTS, Audit, Spot, unpack_spot
 from jqcli.core.codec import Scheme
 from jqcli.core.prepare import Lines
-from jqcli.core.record import Record, find_plain, parse_letter, parse_result, plain_results
+from jqcli.core.record import Record, find_plain, is_broken, parse_letter, parse_result, plain_results
 from jqcli.edge.account import Account, Place
 from jqcli.edge.outputs import journal_path
 from jqcli.edge.recorded import Recorded
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _BLOCK_LINES = 4096
 _BLOCK_BYTES = 1 << 17
-_BROKEN = b'{"id":'  # how a record begins
 
 
 class _Letter(NamedTuple):
@@ -130,11 +129,11 @@ def _read_each(
     parse: Callable[[bytes], Record | None],
     add: Callable[[Record | None, int], None],
 ) -> Iterable[Spot]:
-    """Add a block's records one by one; return the lines that begin as a record does and are no JSON."""
+    """Add a block's records one by one; return the lines that are broken off."""
     torn = []
     for at, line in enumerate(block.split(b"\n")[:-1], number):
         record = parse(line)
-        if record is None and line.startswith(_BROKEN) and not line.endswith(b"}"):
+        if record is None and is_broken(line):
             torn.append(Spot(file, at))
         else:
             add(record, at)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
+_BEGIN = b'{"id":'
 _NL = orjson.OPT_APPEND_NEWLINE
 _ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
 _RESULT_STATUSES = ("completed", "duplicate", "skipped")
@@ -220,6 +221,21 @@ def parse_letter(line: bytes) -> Record | None:
     """Return the dead letter on a line, None where it is none of ours."""
     record = _parse_record(line)
     return record if record is not None and isinstance(record.members.get("reason"), str) else None
+
+
+def is_broken(line: bytes) -> bool:
+    """Tell whether a line begins as a record does and is no JSON: a writer was cut off in it.
+
+    >>> is_broken(b'{"id":"a","key":"5f01{"id":"b"}'), is_broken(b'{"id":"a"}'), is_broken(b"never ours")
+    (True, False, False)
+    """
+    if not line.startswith(_BEGIN):
+        return False
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return True
+    return False
 
 
 def _parse_record(line: bytes) -> Record | None:

@@ -176,7 +176,8 @@ def test_what_a_killed_run_wrote_and_never_synced_is_synced_by_the_one_that_goes
         assert_what_was_told_is_sure(disk)
 
 
-def test_batch_syncs_a_second_after_the_last_time_and_none_never_does(bench, monkeypatch):
+def test_batch_syncs_when_its_time_has_come_and_at_the_end_and_none_never_does(bench, monkeypatch):
+    monkeypatch.setattr(recorder, "_SYNC_EVERY", 3600.0)
     calm = bench.run_on_disk(bench.folder({}), "--durability", "batch")
     never = bench.run_on_disk(bench.folder({}), "--durability", "none")
     monkeypatch.setattr(recorder, "_SYNC_EVERY", 0.0)

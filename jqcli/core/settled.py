@@ -123,7 +123,7 @@ class Settled:
         to_next = step << _OFFSET_SHIFT
         spots = range(at, at + len(ids) * to_next, to_next) if step else repeat(at, len(ids))
         entries = [
-            mark | _STATUS_BITS[status] | spot | (_MADE if _looks_made(text) else 0)
+            mark | _STATUS_BITS[status] | spot | (_MADE if b":" in text and _looks_made(text) else 0)
             for mark, status, text, spot in zip(marks, statuses, ids, spots, strict=True)
         ]
         fresh = dict(zip(keys, entries, strict=True))

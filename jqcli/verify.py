@@ -6,9 +6,9 @@ import gc
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.config import HandlerSpec, VerifySettings
 from jqcli.core.audit import LETTERS, RESULTS, Audit, Spot, unpack_spot
@@ -24,7 +24,7 @@ from jqcli.tag import Keys, explain_tag, find_difference, tag_of
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _BLOCK_LINES = 4096
 _BLOCK_BYTES = 1 << 17
@@ -168,25 +168,23 @@ def _wait_for(source: Source) -> None:
 # What came of it
 
 
-class _Places(Sequence[Place]):
-    """Packed lines of some files, made into places only when they are looked at."""
+class _Places(Collection[Place]):
+    """Packed lines of some files, made into places only when they are looked at; `groups` are (why, lines)."""
 
-    def __init__(self, spots: array[int], files: Sequence[str]) -> None:
-        self._spots = spots
+    def __init__(self, files: Sequence[str], groups: Sequence[tuple[str, array[int]]]) -> None:
         self._files = files
+        self._groups = groups
 
     def __len__(self) -> int:
-        return len(self._spots)
+        return sum(len(spots) for _, spots in self._groups)
 
-    @overload
-    def __getitem__(self, index: int) -> Place: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Place]: ...
-    def __getitem__(self, index: int | slice) -> Place | Sequence[Place]:
-        if isinstance(index, slice):
-            return _Places(self._spots[index], self._files)
-        spot = unpack_spot(self._spots[index])
-        return Place(self._files[spot.file], spot.line)
+    def __iter__(self) -> Iterator[Place]:
+        for why, spots in self._groups:
+            for spot in map(unpack_spot, spots):
+                yield Place(self._files[spot.file], spot.line, why)
+
+    def __contains__(self, place: object) -> bool:
+        return any(each == place for each in self)
 
 
 def _make_account(
@@ -201,11 +199,13 @@ def _make_account(
     return Account(
         lines=audit.lines,
         outcomes=audit.outcomes,
-        missing=_Places(audit.missing, names),
+        missing=_Places(names, [("", audit.missing)]),
         double=[place(spot, beside=place(beside)) for spot, beside in left.doubles],
         torn=[place(spot, _why_torn(spot, files)) for spot in torn],
-        foreign=_foreign_places(audit, keys, place),
-        orphans=[place(spot) for spot in left.orphans],
+        foreign=_Places(
+            paths, [(explain_tag(keys, tag) if tag else "no record", spots) for tag, spots in audit.foreign.items()]
+        ),
+        orphans=_Places(paths, [("", left.orphans)]),
         others=audit.others.total(),
         tag=audit.tag,
         held_by=files[RESULTS].holder,
@@ -216,14 +216,6 @@ def _make_account(
 def _why_torn(spot: Spot, files: tuple[Recorded, Recorded]) -> str:
     file = files[spot.file]
     return f"the last line, {file.torn_bytes:,} bytes and no newline" if spot.line == file.torn else "no whole record"
-
-
-def _foreign_places(audit: Audit, keys: Keys, place: Callable[[Spot, str], Place]) -> list[Place]:
-    found = []
-    for tag, spots in audit.foreign.items():
-        why = explain_tag(keys, tag) if tag else "no record"
-        found += [place(unpack_spot(spot), why) for spot in spots]
-    return sorted(found, key=lambda each: (each.file, each.line))
 
 
 def _notes_of(audit: Audit, keys: Keys, results: str) -> list[str]:

@@ -55,10 +55,10 @@ def unpack_spot(packed: int) -> Spot:
 
 
 class Left(NamedTuple):
-    """The records that no line has taken: (record too many, the one beside it), and those whose line is gone."""
+    """The records that no line has taken: (one too many, the one beside it), and packed, those whose line is gone."""
 
     doubles: list[tuple[Spot, Spot]]
-    orphans: list[Spot]
+    orphans: array[int]
 
 
 class Audit:
@@ -170,20 +170,19 @@ class Audit:
 
     def find_left(self) -> Left:
         """Tell what the records are that no line has taken, in the order of their files; ask once, at the end."""
-        left = Left([], [])
+        doubles: list[tuple[Spot, Spot]] = []
+        orphans = []
         for taken, others in self._settled.split_left():
             for kept in others:
                 beside = _find_beside(kept, taken, dedupe=self._dedupe)
                 self._statuses[kept.status] -= 1
                 if beside is None:
-                    left.orphans.append(unpack_spot(kept.offset))
+                    orphans.append(kept.offset)
                 else:
-                    left.doubles.append((unpack_spot(kept.offset), unpack_spot(beside.offset)))
-        left.doubles.sort()
-        left.orphans.sort()
+                    doubles.append((unpack_spot(kept.offset), unpack_spot(beside.offset)))
         unused = sum(len(others) for _, others in self._streamed.split_left())
         self.others += Counter({STREAM: unused})  # which drops a zero
-        return left
+        return Left(sorted(doubles), array("Q", sorted(orphans)))
 
     @property
     def has_records(self) -> bool:

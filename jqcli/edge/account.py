@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from jqcli.edge.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
 _MOST_SHOWN = 10
 _WHOLE = 10_000  # a path is there to be copied, so it is not cut
@@ -46,18 +47,18 @@ class Account:
 
     lines: int
     outcomes: dict[str, int]
-    missing: Sequence[Place]
-    double: Sequence[Place]
-    torn: Sequence[Place]
-    foreign: Sequence[Place]
-    orphans: Sequence[Place]
+    missing: Collection[Place]
+    double: Collection[Place]
+    torn: Collection[Place]
+    foreign: Collection[Place]
+    orphans: Collection[Place]
     others: int
     tag: str
     held_by: int | None
     notes: list[str] = field(default_factory=list)
 
     @property
-    def groups(self) -> dict[str, Sequence[Place]]:
+    def groups(self) -> dict[str, Collection[Place]]:
         """The findings by name."""
         return {"missing": self.missing, "double": self.double, "torn": self.torn, "foreign": self.foreign}
 
@@ -134,11 +135,11 @@ def _notes_of(account: Account) -> list[str]:
     return notes
 
 
-def _group_lines(name: str, places: Sequence[Place]) -> list[str]:
+def _group_lines(name: str, places: Collection[Place]) -> list[str]:
     if not places:
         return []
     one, many = _SAID[name]
-    shown = [f"    {safe(str(places[at]), _WHOLE)}" for at in range(min(len(places), _MOST_SHOWN))]
+    shown = [f"    {safe(str(place), _WHOLE)}" for place in islice(places, _MOST_SHOWN)]
     rest = len(places) - len(shown)
     more = [f"    … and {rest:,} more"] if rest else []
     return [f"  {name}: {len(places):,} {one if len(places) == 1 else many}", *shown, *more]

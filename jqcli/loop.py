@@ -93,6 +93,7 @@ class Loop:
 
     def run(self) -> int:
         """Run until every line is settled, or until the run is stopped; return the exit code."""
+        self._recorder.begin()
         while not self._is_over():
             self._turn()
         is_forced = self.stop is not None and self._engine.is_busy

@@ -13,6 +13,8 @@ import pytest
 
 import jqcli.commands
 from jqcli import recorder
+from jqcli.loop import Loop
+from jqcli.recorder import Recorder
 from tests import oracle
 from tests.command import DEEDS
 from tests.disk import Disk, everything, nothing
@@ -62,27 +64,39 @@ class Bench:
     def run_on_disk(self, path, *words, initial=None, is_synced=True):
         """Run to the end on a disk; return it."""
         disk = Disk(path, initial, is_synced=is_synced)
-        told = {"__init__": FILES, "finish": FILES[:1], "flush": FILES, "end": FILES}
-        kept = {name: getattr(recorder.Recorder, name) for name in told}
-
-        def telling(name, files):
-            """Note, behind the method, that all that was written counts as done; what was read back, from the start."""
-
-            def call(self, *args):
-                answer = kept[name](self, *args)
-                if name == "end" or self._durability == "full":
-                    disk.tell(files)
-                return answer
-
-            return call
-
+        disk.words = words
+        told = {
+            (Loop, "_turn"): FILES,
+            (Recorder, "finish"): FILES[:1],
+            (Recorder, "flush"): FILES,
+            (Recorder, "end"): FILES,
+        }
         with self.patch.context() as patch:
             for module in ("sink", "outputs", "sync"):
                 patch.setattr(f"jqcli.edge.{module}.os", disk)
-            for name, files in told.items():
-                patch.setattr(recorder.Recorder, name, telling(name, files))
+            for (kind, name), files in told.items():
+                patch.setattr(kind, name, self._tell(disk, getattr(kind, name), files))
             self.run(*words)
         return disk
+
+    def _tell(self, disk, method, files):
+        """Return the method, noting that what was written counts as done: behind it, or before the first turn.
+
+        With `batch` and `none` nothing does before the end.
+        """
+
+        def call(owner, *args):
+            is_full = "full" in disk.words
+            if method.__name__ == "_turn":
+                if is_full and not any(op.kind == "told" for op in disk.ops):
+                    disk.tell(files)
+                return method(owner, *args)
+            answer = method(owner, *args)
+            if is_full or method.__name__ == "end":
+                disk.tell(files)
+            return answer
+
+        return call
 
     def go_on(self, files, log, deaths=1):
         """Run the same command on what a cut has left, and count."""
@@ -94,6 +108,7 @@ class Bench:
         ids = oracle.expected_ids(path / "jobs.jsonl")
         count = oracle.check(ids, path / FILES[0], path / FILES[1], path / "log.jsonl", deaths=deaths)
         assert count.statuses == STATUSES
+        assert jqcli.commands.main(["verify", "jobs.jsonl", "-o", "results.jsonl"]) == 0
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ class Loop:
     def run(self) -> int:
         """Run until every line is settled, or until the run is stopped; return the exit code."""
         try:
+            self._recorder.begin()
             self._run()
         except JqcliError:
             self._recorder.give_up()

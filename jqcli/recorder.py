@@ -66,6 +66,11 @@ class Recorder:
         """The monotonic moment of the next sync, None where there is none."""
         return self._synced_at + _SYNC_EVERY if self._durability == "batch" else None
 
+    def begin(self) -> None:
+        """With `full`, sync what earlier runs left and could not sync: it counts as done from here on."""
+        if self._durability == "full":
+            self._sync()
+
     def finish(self, event: Finished, places: list[do.Place] | None) -> None:
         """Write the records of finished jobs, then count them; `places` of each with a window.
 

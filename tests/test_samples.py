@@ -136,7 +136,8 @@ def count_by_region(orders):
 
 
 def test_every_option_in_the_pages_and_the_samples_exists(orders):
-    helped = run(orders, "jq-run --help", COLUMNS="200").out.decode()
+    commands = ("jq-run --help", "jq-run verify --help")
+    helped = "".join(run(orders, command, COLUMNS="200").out.decode() for command in commands)
     known = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
     assert len(known) >= 50
     for text in (README, PAGE, (SAMPLE / "pipeline.sh").read_text(), (SAMPLE / "crontab").read_text()):

@@ -89,7 +89,7 @@ def build_settings(
     None is "not given". `installed` are handlers of installed packages, `commands` words to hint at.
     """
     given = merge(values, environment, file)
-    inputs = expand_inputs(_words(values.get("inputs")), stdin_tty=stdin_tty, commands=commands)
+    inputs = expand_inputs(words_of(values.get("inputs")), stdin_tty=stdin_tty, commands=commands)
     output = find_output(given, inputs, stdout_tty=stdout_tty)
     dlq = find_dlq(given, inputs, output)
     check_apart(inputs, output, dlq)
@@ -109,7 +109,7 @@ def build_settings(
         policy=_policy_of(given),
         quiet=quiet,
         verbose=verbose,
-        **_read_plain(given),
+        **read_plain(given),
     )
 
 
@@ -194,11 +194,12 @@ def _check_no_timeout(handler: HandlerSpec, given: Mapping[str, Given]) -> None:
     )
 
 
-def _words(inputs: object) -> tuple[str, ...]:
+def words_of(inputs: object) -> tuple[str, ...]:
+    """Return the words that were given as inputs."""
     return tuple(str(word) for word in inputs) if isinstance(inputs, (list, tuple)) else ()
 
 
-def _read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
+def read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
     """Return the settings that stand for themselves, with the defaults of DESIGN section 5."""
     return {
         "input_format": pick(given, "input_format", v.choice(*INPUT_FORMATS), "auto"),

@@ -6,24 +6,33 @@ A completed or skipped record is built in the worker; see `engine/runner.py`.
 from __future__ import annotations
 
 import base64
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
+from jqcli.core.codec import RECORD_START, key_of_text
 from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
+from jqcli.core.settled import claim_key
 from jqcli.model import First
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jqcli.core.effect import Bury
     from jqcli.model import Failure, Job
 
 _STATUS = b'"status":"'
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
+_BEGIN = b'{"id":'
 _NL = orjson.OPT_APPEND_NEWLINE
+_ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
+_RESULT_STATUSES = ("completed", "duplicate", "skipped")
 
 
 class LetterHead(NamedTuple):
@@ -198,3 +207,86 @@ def _text_of(data: bytes) -> dict[str, str]:
 def _raw(text: bytes) -> orjson.Fragment:
     """Embed JSON that was parsed before, byte for byte."""
     return orjson.Fragment(text)
+
+
+# Reading again
+
+
+class Record(NamedTuple):
+    """A result or a dead letter as it stands in a file. `key` is its identity, `claim` what it settles."""
+
+    tag: str
+    key: bytes
+    claim: bytes
+    payload_hash: bytes | None
+    id_json: bytes
+    members: dict[str, Any]
+
+
+def parse_result(line: bytes) -> Record | None:
+    """Return the result record on a line, None where it is none of ours.
+
+    >>> parse_result(b'{"id":"a","key":"5f01ab:=k","status":"completed"}').id_json
+    b'"a"'
+    """
+    record = _parse_record(line)
+    return record if record is not None and record.members.get("status") in _RESULT_STATUSES else None
+
+
+def parse_letter(line: bytes) -> Record | None:
+    """Return the dead letter on a line, None where it is none of ours."""
+    record = _parse_record(line)
+    return record if record is not None and isinstance(record.members.get("reason"), str) else None
+
+
+def is_broken(line: bytes) -> bool:
+    """Tell whether a line begins as a record does and is no JSON: a writer was cut off in it.
+
+    >>> is_broken(b'{"id":"a","key":"5f01{"id":"b"}'), is_broken(b'{"id":"a"}'), is_broken(b"never ours")
+    (True, False, False)
+    """
+    if not line.startswith(_BEGIN):
+        return False
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return True
+    return False
+
+
+def _parse_record(line: bytes) -> Record | None:
+    try:
+        members = load_exact(line)
+        tag, colon, text = members["key"].partition(":")
+        key = key_of_text(text)
+        payload_hash = bytes.fromhex(members["payload_hash"]) if "payload_hash" in members else None
+        match = RECORD_START.match(line)
+        id_json = match[1] if match else id_text(members["id"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if not colon or len(tag) != 6:
+        return None
+    return Record(tag, key, claim_key(key, payload_hash), payload_hash, id_json, members)
+
+
+def plain_results(tag: str) -> re.Pattern[bytes]:
+    """Return what `find_plain` looks for: results with this tag whose keys were not given."""
+    return re.compile(
+        rb'^\{"id":' + _ID + rb',"key":"' + tag.encode() + rb':([0-9a-f]{32})","status":"(completed|duplicate|skipped)"'
+        rb"[^\n]*\}$",
+        re.MULTILINE,
+    )
+
+
+def find_plain(
+    pattern: re.Pattern[bytes], block: bytes
+) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes]] | None:
+    """Return the keys, ids and statuses of a block of results, None where one of its lines needs to be parsed.
+
+    Our own records begin in a known way, so one regular expression reads a block, checked to have matched every line.
+    """
+    found = pattern.findall(block)
+    if not found or len(found) != block.count(b"\n"):
+        return None
+    ids, keys, statuses = zip(*found, strict=True)
+    return Struct("16s" * len(keys)).unpack(bytes.fromhex(b"".join(keys).decode())), ids, statuses

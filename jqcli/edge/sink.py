@@ -16,6 +16,7 @@ import orjson
 from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge.lock import is_still, lock_for_append, unlock
+from jqcli.edge.sync import sync_file
 from jqcli.errors import FileError, ReaderGoneError
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class ResultsFile:
         self._fd = fd
         self._path = path
         self._end = os.lseek(fd, 0, os.SEEK_END)
-        self._is_synced = True
+        # What an earlier run wrote may have outlived its death, and yet not be on the disk.
+        self._is_synced = self._end == 0
+        self._is_placed = False
         # By batch: where its first record starts and its last ends (0: there is none).
         self._starts = array("Q", [0])
         self._ends = array("Q", [0])
@@ -140,14 +143,13 @@ class ResultsFile:
         return False
 
     def sync(self) -> None:
-        """Sync, if anything was written; a failed sync is never tried again, since the kernel has dropped the data."""
-        if self._is_synced:
-            return
-        try:
-            os.fdatasync(self._fd)
-        except OSError as error:
-            raise FileError(f"{self._path}: {error.strerror} while syncing") from error
-        self._is_synced = True
+        """Sync, if there is anything new, and at first what an earlier run left.
+
+        A failed sync is never tried again, since the kernel has dropped the data.
+        """
+        if not self._is_synced:
+            sync_file(self._fd, self._path, is_placed=self._is_placed)
+            self._is_synced = self._is_placed = True
 
     def close(self) -> None:
         """Close the file; its lock goes with it."""
@@ -232,7 +234,8 @@ class Letters:
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = self._open()
-        self._is_synced = True
+        self._is_synced = os.fstat(self._fd).st_size == 0
+        self._is_placed = False
 
     def append(self, letters: bytes) -> None:
         """Append whole letters; raises FileError or LockedError."""
@@ -251,14 +254,10 @@ class Letters:
             unlock(self._fd)
 
     def sync(self) -> None:
-        """Sync, if anything was written."""
-        if self._is_synced:
-            return
-        try:
-            os.fdatasync(self._fd)
-        except OSError as error:
-            raise FileError(f"{self.path}: {error.strerror} while syncing") from error
-        self._is_synced = True
+        """Sync, if there is anything new, and at first what earlier runs left."""
+        if not self._is_synced:
+            sync_file(self._fd, self.path, is_placed=self._is_placed)
+            self._is_synced = self._is_placed = True
 
     def close(self) -> bool:
         """Remove the file if it is empty; tell whether it is still there. Raises FileError or LockedError."""
@@ -281,6 +280,7 @@ class Letters:
                 return
             os.close(self._fd)
             self._fd = self._open()
+            self._is_placed = False
 
     def _open(self) -> int:
         try:

@@ -799,8 +799,8 @@ def test_a_stuck_attempt_that_dies_after_its_rest_was_taken_is_charged_once(pair
 def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool):
     first = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     os.kill(first, signal.SIGKILL)
-    pool.wait(lambda: pool.engine.rows(0.0, lambda *_: "")[0].pid != first)
-    assert pool.engine.rows(0.0, lambda *_: "")[0].restarts == 1
+    pool.wait(lambda: pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid != first)
+    assert pool.engine.rows(time.monotonic(), lambda *_: "")[0].restarts == 1
     second = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     assert second != first
     assert not pool.failures
@@ -812,7 +812,7 @@ def test_a_worker_that_is_killed_while_it_holds_batches_gives_them_back(pool):
     batch = pool.prepare([{"do": "none"}] * 3)
     pool.wait(lambda: batch in pool.answers)
     os.kill(pid, signal.SIGKILL)
-    pool.wait(lambda: pool.engine.rows(0.0, lambda *_: "")[0].pid != pid)
+    pool.wait(lambda: pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid != pid)
     pool.run(batch)
     pool.finish(batch)
     assert pool.returned[batch] == [0, 1, 2]
@@ -833,8 +833,8 @@ def test_workers_that_cannot_load_their_handlers_any_more_are_reported_lost(tmp_
 
 def test_closing_at_once_charges_nobody_and_keeps_what_was_finished(pool):
     batch = pool.prepare([{"do": "none"}, {"do": "none"}, {"do": "sleep", "seconds": 600}, {"do": "none"}])
-    pool.wait(lambda: any(row.job == "2" for row in pool.engine.rows(0.0, lambda _, index: str(index))))
-    pid = pool.engine.rows(0.0, lambda *_: "")[0].pid
+    pool.wait(lambda: any(row.job == "2" for row in pool.engine.rows(time.monotonic(), lambda _, index: str(index))))
+    pid = pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid
     for event in pool.engine.close(at_once=True):
         pool.take(event)
     assert [index for index, _ in pool.records[batch]] == [0, 1]

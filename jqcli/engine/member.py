@@ -34,9 +34,9 @@ class Step(Enum):
 class Worker:
     """A worker process with what it holds.
 
-    `asked_back` is the place at which it was when the rest was asked back, and when that was; `is_stopping` that the rest was taken,
-    and that it will say STOPPED when its attempt is over; `may_stop` that it was told that work is wanted back;
-    `cause` why the parent has killed it, `killed_at` when, `blamed` the place that took too long.
+    `asked_back` is the place at which it was when the rest was asked back, and when that was; `is_stopping` that the
+    rest was taken, and that it will say STOPPED when its attempt is over; `may_stop` that it was told that work is
+    wanted back; `cause` why the parent has killed it, `killed_at` when, `blamed` the place that took too long.
     """
 
     number: int

@@ -39,7 +39,7 @@ class Kind(IntEnum):
 PREPARE = Struct("<QQIIB")  # batch, first line, lines, source, with ids
 BATCH = Struct("<Q")
 PREPARED = Struct("<QIBB")  # batch, lines, has hashes, has ids
-TOLD = Struct("<QIQIIB")  # batch, positions dealt with, head of the ring, completed, skipped, is the last
+TOLD = Struct("<QIQIIB")  # batch, positions dealt with, head of the records, completed, skipped, is the last
 FAILED = Struct("<QI")  # batch, position
 
 

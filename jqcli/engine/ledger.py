@@ -196,7 +196,7 @@ class Ledger:
         return [Failed(run.batch, running.index, failure)]
 
     def _is_sure(self, running: Running | None) -> bool:
-        """Tell whether the ring holds exactly the records of what stands before the running job of the first run."""
+        """Tell whether the memory holds exactly the records of what stands before the running job of the first run."""
         if running is None or running.index is None:
             return False
         run = self.runs[0]

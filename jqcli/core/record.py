@@ -149,7 +149,7 @@ def _origin(
         "cwd": head.cwd,
         "output": head.output,
         "input_format": head.input_format,
-        "tenant": tenant,
+        "tenant": _raw(id_text(tenant)) if tenant is not None else None,
         "run": head.run,
         "dead_at": timestamp(dead_at),
         "redrives": 0,

@@ -97,6 +97,11 @@ def test_a_letter_has_the_members_of_the_design_in_their_order():
     assert (tag, len(rest)) == ("5f01ab", 32)
 
 
+@pytest.mark.parametrize("tenant", ["t", 0, 2**64, -(10**30)])
+def test_a_tenant_stands_in_the_letter_as_it_was_given_whatever_its_size(tenant):
+    assert written(letter(HEAD, bury(json.dumps({"payload": 1, "tenant": tenant})), 1.5))["tenant"] == tenant
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -57,8 +57,7 @@ def _add_record(line: bytes, at: int, path: str, tag: str, settled: Settled, exp
     found_tag, text = _split_key(record, path)
     if found_tag != tag:
         raise ForeignFileError(f"{path}: {explain(found_tag)}; --fresh starts over, another --output goes beside it")
-    key = key_of_text(text)
-    payload_hash = bytes.fromhex(record["payload_hash"]) if "payload_hash" in record else None
+    key, payload_hash = _identity_of(record, text, path)
     if payload_hash is not None and record["status"] != "duplicate":
         settled.owners.setdefault(key, payload_hash)
     match = RECORD_START.match(line)
@@ -73,20 +72,22 @@ def read_letters(fd: int, path: str, tag: str, output: str | None, settled: Sett
         at = offset
         for line in block.split(b"\n")[:-1]:
             letter = _parse(line)
-            if letter is None or "reason" not in letter:
+            if letter is None or "reason" not in letter or not isinstance(letter.get("error", {}), dict):
                 raise ForeignFileError(
                     f"{path}: holds lines that are no dead letters (byte {at}); choose another --dlq"
                 )
             found_tag, text = _split_key(letter, path)
             if output is not None and found_tag == tag and letter.get("output") == output:
                 count += 1
-                _add_letter(line, letter, key_of_text(text), at, settled)
+                _add_letter(line, letter, _identity_of(letter, text, path), at, settled)
             at += len(line) + 1
     return count
 
 
-def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settled: Settled) -> None:
-    payload_hash = bytes.fromhex(letter["payload_hash"]) if "payload_hash" in letter else None
+def _add_letter(
+    line: bytes, letter: dict[str, Any], identity: tuple[bytes, bytes | None], at: int, settled: Settled
+) -> None:
+    key, payload_hash = identity
     match = RECORD_START.match(line)
     own_id = match[1] if match else id_text(letter["id"])
     is_conflict = letter["reason"] == "key_conflict"
@@ -104,15 +105,27 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         found = orjson.loads(line)
     except ValueError:
         return None
-    is_ours = isinstance(found, dict) and "id" in found and isinstance(found.get("key"), str)
+    is_ours = isinstance(found, dict) and isinstance(found.get("id"), (str, int)) and isinstance(found.get("key"), str)
     return found if is_ours else None
 
 
 def _split_key(record: dict[str, Any], path: str) -> tuple[str, str]:
     tag, colon, text = record["key"].partition(":")
     if not colon or len(tag) != 6:
-        raise ForeignFileError(f"{path}: holds keys that are not ours ({record['key'][:60]!r}); choose another file")
+        raise _foreign_key(record, path)
     return tag, text
+
+
+def _identity_of(record: dict[str, Any], text: str, path: str) -> tuple[bytes, bytes | None]:
+    """Return the key of a record whose key without its tag is `text`, and its payload hash where it has one."""
+    try:
+        return key_of_text(text), bytes.fromhex(record["payload_hash"]) if "payload_hash" in record else None
+    except (TypeError, ValueError):
+        raise _foreign_key(record, path) from None
+
+
+def _foreign_key(record: dict[str, Any], path: str) -> ForeignFileError:
+    return ForeignFileError(f"{path}: holds keys that are not ours ({record['key'][:60]!r}); choose another file")
 
 
 def _read_blocks(fd: int, path: str) -> Iterator[tuple[int, bytes]]:

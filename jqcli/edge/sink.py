@@ -309,8 +309,18 @@ def search_records(data: bytes, key_text: str) -> First | None:
         end = data.find(b"\n", at)
         if end < 0:  # cut off by the end of what was read
             return None
-        record = orjson.loads(data[start:end])
-        if record["key"] == key_text and record["status"] in ("completed", "skipped"):
-            return read_first(data[start:end])
+        found = _read_record(data[start:end], key_text)
+        if found is not None:
+            return found
         at = data.find(wanted, at + 1)
     return None
+
+
+def _read_record(line: bytes, key_text: str) -> First | None:
+    """Return the completed or skipped record of a key; None for any other line, a damaged one of a file included."""
+    try:
+        record = orjson.loads(line)
+        is_wanted = record["key"] == key_text and record["status"] in ("completed", "skipped")
+        return read_first(line) if is_wanted else None
+    except (ValueError, TypeError, KeyError):
+        return None

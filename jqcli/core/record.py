@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import orjson
 
 from jqcli.core.prepare import id_text
+from jqcli.errors import shorten
 from jqcli.model import First
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def error_of(failure: Failure) -> dict[str, object]:
 def conflict_error(job: Job, owner: str | int | None) -> dict[str, object]:
     """Return the error of a job whose given key belongs to another payload."""
     given = job.key_text.partition("=")[2]
-    return {"type": "jqcli.key_conflict", "message": f"key {given!r} belongs to job {owner!r}"}
+    return {"type": "jqcli.key_conflict", "message": shorten(f"key {given!r} belongs to job {owner!r}")}
 
 
 def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:

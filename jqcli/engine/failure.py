@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from jqcli.engine.result import UnserializableError
-from jqcli.errors import Reject, Retry, Snooze, printable
+from jqcli.errors import TEXT_LIMIT, Reject, Retry, Snooze, printable, shorten
 from jqcli.model import Failure
 from jqcli.quantity import parse_duration
 
 _RUNNER = __file__.replace("failure.py", "runner.py")  # whose frames say nothing about a handler
 _MAX_AFTER = 3600.0  # seconds that a `Retry` may ask for
-TEXT_LIMIT = 4096  # characters of a message and of a stacktrace that are kept
+_PIECE_LIMIT = 1024  # bytes of a frame, or of a message, within a stacktrace
 _VERDICTS: dict[type[BaseException], str] = {
     Retry: "retry",
     Snooze: "snooze",
@@ -30,7 +30,7 @@ def describe_failure(error: BaseException, duration: float) -> Failure:
         verdict=next((verdict for cls, verdict in _VERDICTS.items() if isinstance(error, cls)), "error"),
         type=dotted_name(kind),
         message=message_of(error),
-        stacktrace=_stacktrace_of(error)[-TEXT_LIMIT:],
+        stacktrace=_stacktrace_of(error),
         names=tuple(dotted_name(cls) for cls in kind.__mro__),
         duration=duration,
         is_exception=isinstance(error, Exception),
@@ -75,7 +75,7 @@ def _wish(error: BaseException) -> float | None:
 def message_of(error: BaseException) -> str:
     """Return an exception's text, cut; never raises."""
     try:
-        return printable(str(error))[:TEXT_LIMIT]
+        return shorten(str(error))
     except BaseException as inner:  # noqa: BLE001 - a broken __str__ is the handler's, not ours
         return f"(no message: its __str__ raised {type(inner).__name__})"
 
@@ -89,6 +89,17 @@ def _stacktrace_of(error: BaseException) -> str:
         inner = error.__traceback__
         while inner is not None and inner.tb_frame.f_code.co_filename == _RUNNER:
             inner = inner.tb_next
-        return printable("".join(traceback.format_exception(type(error), error, inner, limit=-20)))
+        pieces = traceback.format_exception(type(error), error, inner, limit=-20)
+        return _cut_middle("".join(shorten(piece.rstrip("\n"), _PIECE_LIMIT) + "\n" for piece in pieces))
     except BaseException:  # noqa: BLE001 - as above
         return ""
+
+
+def _cut_middle(text: str) -> str:
+    """Return a stacktrace in its limit: a quarter of it from where it begins, and the rest from where it ends."""
+    data = text.encode()
+    if len(data) <= TEXT_LIMIT:
+        return text
+    mark = f"\n… ({len(data) - TEXT_LIMIT:,} bytes and more left out)\n".encode()
+    kept = TEXT_LIMIT - len(mark)
+    return (data[: kept // 4] + mark + data[-(kept - kept // 4) :]).decode(errors="ignore")

@@ -14,6 +14,7 @@ from jqcli.core.codec import Scheme, read_line
 from jqcli.core.effect import Bury, Place
 from jqcli.core.record import (
     LetterHead,
+    conflict_error,
     duplicate_record,
     error_of,
     history_entry,
@@ -95,6 +96,11 @@ def test_a_letter_has_the_members_of_the_design_in_their_order():
     }  # fmt: skip
     tag, _, rest = found["key"].partition(":")
     assert (tag, len(rest)) == ("5f01ab", 32)
+
+
+def test_a_conflict_over_a_key_of_megabytes_is_told_in_short():
+    job = job_of(json.dumps({"payload": 1, "key": "k" * 10**6}))
+    assert len(conflict_error(job, "o" * 10**6)["message"]) <= 4096
 
 
 @pytest.mark.parametrize("tenant", ["t", 0, 2**64, -(10**30)])

@@ -15,6 +15,7 @@ import orjson
 
 from jqcli.core.record import read_first
 from jqcli.edge.lock import is_still, lock_for_append, unlock
+from jqcli.edge.target import open_target
 from jqcli.errors import FileError, ReaderGoneError
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ class Letters:
 
     def _open(self) -> int:
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            return open_target(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise FileError(f"{self.path}: {error.strerror}") from error
 

@@ -133,7 +133,8 @@ def _read_blocks(fd: int, path: str) -> Iterator[tuple[int, bytes]]:
     offset, rest = 0, b""
     while True:
         try:
-            data = os.pread(fd, _BLOCK, offset + len(rest))
+            # As much again as a long line has already, or putting it together would take the square of its length.
+            data = os.pread(fd, max(_BLOCK, len(rest)), offset + len(rest))
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
         if not data:

@@ -126,7 +126,7 @@ class ResultsFile:
     def find_at(self, offset: int, key_text: str) -> First | None:
         """Return the first record of a key from an offset on."""
         rest = b""
-        while data := os.pread(self._fd, _FIND_BYTES, offset):
+        while data := os.pread(self._fd, max(_FIND_BYTES, len(rest)), offset):  # as in the journal
             offset += len(data)
             lines, newline, rest = (rest + data).rpartition(b"\n")
             found = search_records(lines + newline, key_text)

@@ -141,3 +141,24 @@ def test_records_over_the_borders_of_what_is_read_at_once_are_whole(size):
     settled = read(take_results, text.encode())
     assert settled is not None
     assert settled.count == 3
+
+
+def test_a_record_of_many_megabytes_is_read_in_few_steps(monkeypatch):
+    """Each step puts together what it has: with steps of one size the work would be the square of the length."""
+    steps = []
+    pread = os.pread
+
+    def count(fd, size, offset):
+        steps.append(size)
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", count)
+    text = json.dumps(RESULT | {"result": "x" * (16 << 20)}, separators=(",", ":")) + "\n"
+    settled = read(take_results, text.encode())
+    assert settled is not None
+    assert settled.count == 1
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        assert ResultsFile(os.dup(file.fileno()), "name").find_at(0, KEY) is not None
+    assert len(steps) < 25

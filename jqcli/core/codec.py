@@ -124,6 +124,16 @@ def is_record(line: bytes) -> bool:
     return RECORD_START.match(line) is not None
 
 
+def exact_id(record: bytes, read: Any) -> Any:
+    """Return the id of a record whose id was read as `read`: of an integer over 64 bits, orjson makes a float.
+
+    >>> exact_id(b'{"id":100000000000000000001,"key":"5f01ab:9f","status":"completed"}', 1e20)
+    100000000000000000001
+    """
+    match = RECORD_START.match(record) if isinstance(read, float) else None
+    return int(match[1]) if match else read
+
+
 def read_line(line: Line, scheme: Scheme) -> Job | Unusable | None:
     """Parse one line with every care; None for a blank one."""
     data = line.data

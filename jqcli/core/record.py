@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
+from jqcli.core.codec import exact_id
 from jqcli.core.prepare import id_text
 from jqcli.errors import shorten
 from jqcli.model import First
@@ -163,10 +164,11 @@ def read_first(record: bytes) -> First:
     No JSON string can hold the text that is searched for: quotes inside strings are escaped.
     """
     members = orjson.loads(record)
+    found_id = exact_id(record, members["id"])
     if members["status"] != "completed":
-        return First(members["id"], members["status"])
+        return First(found_id, members["status"])
     start = record.index(_RESULT) + len(_RESULT)
-    return First(members["id"], "completed", record[start : record.rindex(_ATTEMPTS)])
+    return First(found_id, "completed", record[start : record.rindex(_ATTEMPTS)])
 
 
 def _body(line: Line, *, is_json: bool) -> dict[str, Any]:

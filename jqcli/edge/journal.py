@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from jqcli.core.codec import RECORD_START, key_of_text
+from jqcli.core.codec import RECORD_START, exact_id, key_of_text
 from jqcli.core.prepare import id_text
 from jqcli.core.settled import Settled, claim_key
 from jqcli.errors import FileError, ForeignFileError
@@ -105,8 +105,10 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         found = orjson.loads(line)
     except ValueError:
         return None
-    is_ours = isinstance(found, dict) and isinstance(found.get("id"), (str, int)) and isinstance(found.get("key"), str)
-    return found if is_ours else None
+    if not isinstance(found, dict) or not isinstance(found.get("key"), str):
+        return None
+    found["id"] = exact_id(line, found.get("id"))
+    return found if isinstance(found["id"], (str, int)) else None
 
 
 def _split_key(record: dict[str, Any], path: str) -> tuple[str, str]:

@@ -32,6 +32,7 @@ PRIVATE, SHARED, STICKY = 0o755, 0o777, 0o1777
 def test_a_link_is_planted_where_everybody_may_put_one_and_it_is_neither_ours_nor_the_folders(
     link, owner, mode, planted
 ):
+    """Fault 44."""
     folder = SimpleNamespace(st_uid=owner, st_mode=stat.S_IFDIR | mode)
     assert is_planted(SimpleNamespace(st_uid=link), folder, US) == planted
 
@@ -45,6 +46,7 @@ def shared(tmp_path):
 
 
 def test_a_planted_link_is_refused_and_its_target_not_made(shared, tmp_path):
+    """Fault 44."""
     (shared / "dlq.jsonl").symlink_to(tmp_path / "target")
     with pytest.raises(FileError, match="symbolic link"):
         open_target(str(shared / "dlq.jsonl"), os.O_RDWR | os.O_CREAT, 0o600)

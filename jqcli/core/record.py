@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
+_HISTORY_BYTES = 512  # of a message in a history: one for each attempt, and thousands of jobs may be waiting
+_KEPT_BYTES = 200
 _NL = orjson.OPT_APPEND_NEWLINE
 
 
@@ -87,7 +89,7 @@ def history_entry(attempt: int, at: float, failure: Failure) -> dict[str, object
         "at": timestamp(at),
         "duration": round(failure.duration, 6),
         "type": failure.type,
-        "message": failure.message,
+        "message": shorten(failure.message, _HISTORY_BYTES),
     }
 
 
@@ -97,6 +99,11 @@ def error_of(failure: Failure) -> dict[str, object]:
     if failure.stacktrace:
         error["stacktrace"] = failure.stacktrace
     return error
+
+
+def kept_error(error: dict[str, object]) -> dict[str, object]:
+    """Return what duplicates that come later are told of a dead job's error: it is kept of each to the end of a run."""
+    return {"type": error.get("type"), "message": shorten(str(error.get("message")), _KEPT_BYTES)}
 
 
 def conflict_error(job: Job, owner: str | int | None) -> dict[str, object]:

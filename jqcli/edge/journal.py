@@ -15,6 +15,7 @@ import orjson
 
 from jqcli.core.codec import RECORD_START, exact_id, key_of_text
 from jqcli.core.prepare import id_text
+from jqcli.core.record import kept_error
 from jqcli.core.settled import Settled, claim_key
 from jqcli.errors import FileError, ForeignFileError
 from jqcli.model import First
@@ -93,11 +94,8 @@ def _add_letter(
     is_conflict = letter["reason"] == "key_conflict"
     add = settled.add_redriven if letter.get("redrives") else settled.add
     add(claim_key(key, payload_hash), own_id, "conflict" if is_conflict else "dead", at)
-    if "job" in letter and not is_conflict:
-        error = letter.get("error", {})
-        kept = {"type": error.get("type"), "message": str(error.get("message"))[:200]}
-        if letter["reason"] != "duplicate_of_dead" or key not in settled.dead:
-            settled.dead[key] = First(letter["id"], "dead", error=kept)
+    if "job" in letter and not is_conflict and (letter["reason"] != "duplicate_of_dead" or key not in settled.dead):
+        settled.dead[key] = First(letter["id"], "dead", error=kept_error(letter.get("error", {})))
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

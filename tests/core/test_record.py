@@ -18,6 +18,7 @@ from jqcli.core.record import (
     duplicate_record,
     error_of,
     history_entry,
+    kept_error,
     letter,
     oversized_letter,
     read_first,
@@ -96,6 +97,14 @@ def test_a_letter_has_the_members_of_the_design_in_their_order():
     }  # fmt: skip
     tag, _, rest = found["key"].partition(":")
     assert (tag, len(rest)) == ("5f01ab", 32)
+
+
+def test_what_is_kept_of_many_errors_is_short():
+    failure = FAILURE._replace(message="m" * 4096)
+    assert len(history_entry(1, 0.0, failure)["message"]) <= 512
+    assert error_of(failure)["message"] == failure.message
+    assert len(kept_error(error_of(failure))["message"]) <= 200
+    assert kept_error(error_of(FAILURE)) == ERROR
 
 
 def test_a_conflict_over_a_key_of_megabytes_is_told_in_short():

@@ -242,6 +242,10 @@ def doomed(payload):
     raise ValueError(f"job {payload} is doomed, as all of them are")
 
 
+def doomed_at_length(payload):
+    raise ValueError(f"job {payload} is doomed, " + "and so " * 1000)
+
+
 def other(payload):
     return "other"
 

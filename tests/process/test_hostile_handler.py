@@ -224,6 +224,24 @@ def test_100_000_jobs_that_fail_for_good_are_100_000_letters_in_bounded_memory(f
     assert {letter["attempts"] for letter in count.dead} == {2}
 
 
+def test_what_is_remembered_of_failures_does_not_fill_the_memory(folder):
+    """Fault 40: messages of 8 KB, of each attempt of each job that waits, and of each job that is dead."""
+    folder.write("jobs.jsonl", b"".join(b"%d\n" % n for n in range(10_000)))
+    words = ("-r", "3", "--backoff", "fixed", "--backoff-base", "1ms", "-b", "100")
+    child = folder.start("jobs.jsonl", "-H", f"{DEEDS}:doomed_at_length", "-o", "results.jsonl", *words)
+    peak = 0
+
+    def is_over():
+        nonlocal peak
+        peak = max(peak, memory_of(child.pid))
+        return child.poll() is not None
+
+    wait_for(is_over, 120)
+    assert child.returncode == 1
+    assert peak < 120 << 20
+    assert folder.check().reasons == {"max_attempts": 10_000}
+
+
 POISONED = """
 import json, os
 from jqcli.engine import runner

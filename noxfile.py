@@ -17,6 +17,10 @@ nox.options.download_python = "never"
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 VERSIONS = sorted({"3.11", "3.12", "3.13", RUNNING}, key=lambda version: int(version.split(".")[1]))
 GROUPS = nox.project.load_toml("pyproject.toml")
+FUZZED = [
+    *("tests/test_fuzz.py", "tests/core/test_prepare.py", "tests/edge/test_journal.py", "tests/edge/test_source.py"),
+    "tests/engine/test_frame.py",
+]
 
 
 def is_python(path: str, version: str) -> bool:
@@ -72,3 +76,10 @@ def bench(session: nox.Session) -> None:
     """Measure the speed and the memory; `nox -s bench -- --help` shows the options."""
     install(session, "test")
     session.run("python", "tests/benchmarks/bench.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try the properties with thousands of new cases each; takes some minutes."""
+    install(session, "test")
+    session.run("pytest", "-q", *(session.posargs or FUZZED), env={"HYPOTHESIS_PROFILE": "long"})

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+TEXT_LIMIT = 4096  # bytes of an error's message, and of its stacktrace, that letters keep
+
+
 class JqcliError(Exception):
     """Base of the errors that end a run; `exit_code` is the code the command ends with."""
 
@@ -98,6 +101,20 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def shorten(text: str, most: int = TEXT_LIMIT) -> str:
+    """Return text as `printable` does, in at most `most` bytes; a mark says where it was cut and how long it was.
+
+    >>> shorten("é" * 1000, 40)
+    'ééééééééé… (1,000 characters)'
+    """
+    # Only what can be kept is encoded: a message may be megabytes long.
+    data = text[: most + 1].encode("utf-8", "backslashreplace")
+    if len(data) <= most:
+        return data.decode()
+    mark = f"… ({len(text):,} characters)"
+    return data[: most - len(mark.encode())].decode(errors="ignore") + mark
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest known word, or an empty string.
 
@@ -106,5 +123,5 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """
     from difflib import get_close_matches  # noqa: PLC0415 - costs 6 ms, and is for mistakes only
 
-    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    near = get_close_matches(word[:100], list(known), n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -24,6 +24,7 @@ _UNIT_BYTES = {
 }
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
+_MOST_BYTES = 2**63 - 1  # what a file can have
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?(?:i?B)?|[KMG])", re.ASCII | re.IGNORECASE)
 
 
@@ -35,10 +36,11 @@ def parse_duration(text: float | str) -> float:
     >>> [parse_duration(t) for t in ("500ms", "1h30m", "2d", "7", 0.25)]
     [0.5, 5400.0, 172800.0, 7.0, 0.25]
     """
-    if isinstance(text, str) and _DURATION.fullmatch(text.strip()):
-        return sum(float(n) * _UNIT_SECONDS[u] for n, u in _PART.findall(text))
     try:
-        seconds = float(text)
+        if isinstance(text, str) and _DURATION.fullmatch(text.strip()):
+            seconds = sum(float(n) * _UNIT_SECONDS[u] for n, u in _PART.findall(text))
+        else:
+            seconds = float(text)
     except (TypeError, ValueError, OverflowError):
         seconds = -1.0
     if isinstance(text, bool) or not isfinite(seconds) or seconds < 0:
@@ -93,12 +95,13 @@ def parse_size(text: int | str) -> int:
     >>> [parse_size(t) for t in ("512MB", "1GiB", "4K", "10", 7)]
     [512000000, 1073741824, 4096, 10, 7]
     """
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
-        return text
+    size = -1.0 if isinstance(text, bool) or not isinstance(text, int) else text
     match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
-    if match is None or match[2].upper() not in _UNIT_BYTES:
+    if match is not None and match[2].upper() in _UNIT_BYTES:
+        size = (float(match[1]) if "." in match[1] else int(match[1])) * _UNIT_BYTES[match[2].upper()]
+    if not 0 <= size <= _MOST_BYTES:
         raise ValueError(f"{text!r} is not a size; write 512MB, 1GiB or a number of bytes")
-    return int(float(match[1]) * _UNIT_BYTES[match[2].upper()])
+    return int(size)
 
 
 def parse_share(text: int | str) -> tuple[float, bool]:

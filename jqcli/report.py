@@ -42,8 +42,8 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
     dlq = settings.dlq if has_letters else None
     if settings.summary == "json":
         found = summary_object(snapshot, run=run, exit_code=code, results=results, dlq=dlq)
-        # Not orjson: the id of a sample may be an integer of any size.
-        _write(json.dumps(found, separators=(",", ":"), ensure_ascii=False) + "\n")
+        # Not orjson: an id may be an integer of any size, and a terminal must get no C1 control nor bidi mark.
+        _write(json.dumps(found, separators=(",", ":")) + "\n")
     elif _is_digest_wanted(settings, code):
         retry = retry_command(settings) if dlq is not None and snapshot.dead else None
         _write(summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry))

@@ -67,10 +67,10 @@ def execute(settings: Settings) -> int:
         if printed is not None:
             selector.register(printed.fd, selectors.EVENT_READ, lambda _: _pass_on(printed.read(), loop))
             stack.callback(printed.close)
-        return _run(settings, loop, outputs)
+        return _run(settings, loop, outputs, printed)
 
 
-def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
+def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | None) -> int:
     """Run the loop, and say what came of it however it ends."""
     from jqcli.report import say, say_end  # noqa: PLC0415 - see above
 
@@ -80,6 +80,8 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     except JqcliError as error:
         code, problem = error.exit_code, error
     finally:
+        if printed is not None:
+            _pass_on(printed.read_rest(), loop)
         snapshot = loop.snapshot(time.monotonic())
         loop.screen.close(snapshot)
     has_letters = True

@@ -20,8 +20,11 @@ _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
 
-def whole(least: int, most: int | None = None) -> Callable[[object], int]:
-    """Return a parser of whole numbers of at least `least`, and at most `most` where that is given.
+_MOST = 10**18 - 1  # as many digits as fit 64 bits, in which numbers travel to the workers
+
+
+def whole(least: int, most: int = _MOST) -> Callable[[object], int]:
+    """Return a parser of whole numbers of at least `least` and at most `most`.
 
     >>> whole(1)("8")
     8
@@ -29,11 +32,11 @@ def whole(least: int, most: int | None = None) -> Callable[[object], int]:
 
     def parse(value: object) -> int:
         number = value if type(value) is int else None
-        if isinstance(value, str) and re.fullmatch(r"\s*\d{1,18}\s*", value, re.ASCII):
+        if isinstance(value, str) and re.fullmatch(r"\s*\d{1,4000}\s*", value, re.ASCII):
             number = int(value)
         if number is None or number < least:
             raise ValueError(f"{value!r} is not a whole number of at least {least}")
-        if most is not None and number > most:
+        if number > most:
             raise ValueError(f"{value!r} is more than {most}")
         return number
 

@@ -89,16 +89,25 @@ class Ran:
 class Screen:
     """A terminal that a command was started at; a real controlling one, so that Ctrl-C is a key."""
 
-    def __init__(self, argv, cwd, env, columns=80):
+    def __init__(self, argv, cwd, env, columns=80, *, is_own=True):
         self.master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        name = os.ttyname(slave)
-        # A session leader that opens a terminal gets it as its own.
-        self.process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" <>{name} >&0 2>&0', "sh", *argv], cwd=cwd, env=env, start_new_session=True
-        )
         self._slave = slave  # held open, so that the master never sees EIO before the end
+        self.resize(columns)
+        name = os.ttyname(slave)
+        # A session leader that opens a terminal gets it as its own; anybody else just writes to it.
+        self.process = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" <>{name} >&0 2>&0', "sh", *argv], cwd=cwd, env=env, start_new_session=is_own
+        )
         self.seen = b""
+
+    def resize(self, columns, lines=24):
+        """Take another size; whoever has it as its own terminal is told by SIGWINCH."""
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def hang_up(self):
+        """Go away, as a closed window or a lost connection does; whoever has it as its own terminal gets SIGHUP."""
+        self.close()
+        self.master = self._slave = -1
 
     def read(self):
         """Take what was written by now; return all of it."""
@@ -127,8 +136,9 @@ class Screen:
 
     def close(self):
         """Let the terminal go."""
-        os.close(self.master)
-        os.close(self._slave)
+        if self.master >= 0:
+            os.close(self.master)
+            os.close(self._slave)
 
 
 class Folder:
@@ -203,9 +213,9 @@ class Folder:
         out, err = child.communicate(timeout=limit)
         return Ran(child.returncode, out, err.decode())
 
-    def screen(self, *args, columns=80, deed=True, **env):
-        """Start at a terminal."""
-        screen = Screen(self.argv(*args, deed=deed), self.path, self.env(**env), columns)
+    def screen(self, *args, columns=80, deed=True, is_own=True, **env):
+        """Start at a terminal, which is the command's own unless it is said to be somebody else's."""
+        screen = Screen(self.argv(*args, deed=deed), self.path, self.env(**env), columns, is_own=is_own)
         self._screens.append(screen)
         self._started.append(screen.process)
         return screen

@@ -76,7 +76,7 @@ def _read_table(path: str) -> dict[str, Any] | None:
             top: Any = tomllib.load(file)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # beside TOMLDecodeError: bytes, numbers and depth beyond Python
         raise UsageError(f"{path}: not TOML: {error}") from None
     if Path(path).name == "pyproject.toml":
         tool = top.get("tool")

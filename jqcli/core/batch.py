@@ -35,6 +35,14 @@ class Pending:
     crashes: int = 0
     due_at: float = 0.0
     history: list[dict[str, object]] = field(default_factory=list)
+    noted: int = 0
+
+    def note(self, entry: dict[str, object]) -> int:
+        """Add a failed attempt to its history; return by how much that has grown, in bytes as far as they matter."""
+        self.history.append(entry)
+        grown = len(str(entry["message"]))
+        self.noted += grown
+        return grown
 
     def has_expired(self, now: float) -> bool:
         """Tell whether it may not start any more at this moment (Unix seconds)."""
@@ -42,8 +50,8 @@ class Pending:
 
     @property
     def size(self) -> int:
-        """Bytes of its line."""
-        return len(self.line.data)
+        """Bytes of its line and of what went wrong so far."""
+        return len(self.line.data) + self.noted
 
 
 @dataclass(slots=True, eq=False)

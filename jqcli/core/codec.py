@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from jqcli.core.exact import MAX_DEPTH, depth_of, load_exact
-from jqcli.errors import suggest
+from jqcli.errors import shorten, suggest
 from jqcli.model import NO_ASKS, Asks, Job, Line, Unusable
 from jqcli.quantity import parse_duration
 
@@ -123,7 +123,7 @@ def read_line(line: Line, scheme: Scheme) -> Job | Unusable | None:
     try:
         return _make_job(document, line, scheme)
     except InvalidJobError as error:
-        return Unusable("invalid_job", str(error), hash_unusable(data))
+        return Unusable("invalid_job", shorten(str(error)), hash_unusable(data))
 
 
 def _parse(data: bytes) -> Any:

@@ -30,7 +30,7 @@ from jqcli.core.effect import (
     place_of,
 )
 from jqcli.core.event import Answer
-from jqcli.core.record import conflict_error, error_of, history_entry
+from jqcli.core.record import conflict_error, error_of, history_entry, kept_error
 from jqcli.core.retry import Again, decide
 from jqcli.model import First, Job
 
@@ -292,7 +292,7 @@ class Dispatch:
         if failure.verdict != "snooze":
             pending.attempts += 1
             pending.crashes += failure.verdict == "crash"
-            pending.history.append(history_entry(pending.attempts, now.unix - failure.duration, failure))
+            self.bytes += pending.note(history_entry(pending.attempts, now.unix - failure.duration, failure))
         decision = decide(pending, failure, self._rules.of_job(pending.job.asks), now.chance)
         if isinstance(decision, Again):
             return self._wait(pending, decision.after, now)
@@ -341,9 +341,8 @@ class Dispatch:
         letter = Bury(
             place_of(pending), pending.line, job, job.key_text, reason, error, pending.attempts, pending.history
         )
-        first = First(job.id, "dead", error={name: error[name] for name in ("type", "message")})
         if job.key in self._identities.taken:
-            self._dead[job.key] = first
+            self._dead[job.key] = First(job.id, "dead", error=kept_error(error))
         return [letter, *self._settle_followers(job.key, First(job.id, "dead", error=error))]
 
     def _look_up(self, spot: tuple[int, int] | None, job: Job) -> First | None:
@@ -382,7 +381,7 @@ class Dispatch:
                 effects += self._wait(pending, 0.0, now)
                 continue
             jobs.append(pending)
-            size += pending.size
+            size += len(pending.line.data)
         return [*effects, self._send(jobs)] if jobs else effects
 
     def _send(self, jobs: list[Pending]) -> RunJobs:

@@ -18,6 +18,7 @@ from jqcli.core.codec import RECORD_START, key_of_text
 from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
 from jqcli.core.settled import claim_key
+from jqcli.errors import shorten
 from jqcli.model import First
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _STATUS = b'"status":"'
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
 _BEGIN = b'{"id":'
+_HISTORY_BYTES = 512  # of a message in a history: one for each attempt, and thousands of jobs may be waiting
+_KEPT_BYTES = 200
 _NL = orjson.OPT_APPEND_NEWLINE
 _ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
 _RESULT_STATUSES = ("completed", "duplicate", "skipped")
@@ -103,7 +106,7 @@ def history_entry(attempt: int, at: float, failure: Failure) -> dict[str, object
         "at": timestamp(at),
         "duration": round(failure.duration, 6),
         "type": failure.type,
-        "message": failure.message,
+        "message": shorten(failure.message, _HISTORY_BYTES),
     }
 
 
@@ -115,10 +118,15 @@ def error_of(failure: Failure) -> dict[str, object]:
     return error
 
 
+def kept_error(error: dict[str, object]) -> dict[str, object]:
+    """Return what duplicates that come later are told of a dead job's error: it is kept of each to the end of a run."""
+    return {"type": error.get("type"), "message": shorten(str(error.get("message")), _KEPT_BYTES)}
+
+
 def conflict_error(job: Job, owner: str | int | None) -> dict[str, object]:
     """Return the error of a job whose given key belongs to another payload."""
     given = job.key_text.partition("=")[2]
-    return {"type": "jqcli.key_conflict", "message": f"key {given!r} belongs to job {owner!r}"}
+    return {"type": "jqcli.key_conflict", "message": shorten(f"key {given!r} belongs to job {owner!r}")}
 
 
 def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:
@@ -236,7 +244,9 @@ def parse_result(line: bytes) -> Record | None:
 def parse_letter(line: bytes) -> Record | None:
     """Return the dead letter on a line, None where it is none of ours."""
     record = _parse_record(line)
-    return record if record is not None and isinstance(record.members.get("reason"), str) else None
+    if record is None or not isinstance(record.members.get("reason"), str):
+        return None
+    return record if isinstance(record.members.get("error", {}), dict) else None
 
 
 def is_broken(line: bytes) -> bool:
@@ -264,7 +274,7 @@ def _parse_record(line: bytes) -> Record | None:
         id_json = match[1] if match else id_text(members["id"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    if not colon or len(tag) != 6:
+    if not colon or len(tag) != 6 or not isinstance(members["id"], (str, int)):
         return None
     return Record(tag, key, claim_key(key, payload_hash), payload_hash, id_json, members)
 

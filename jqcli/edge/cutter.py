@@ -101,7 +101,7 @@ class Cutter:
         """Close the last line."""
         if self._long:
             self._long.is_whole = True
-        elif self._buffer and not self._buffer.endswith(b"\n"):
+        if self._buffer and not self._buffer.endswith(b"\n"):
             self._buffer += b"\n"
 
     def cut(self, max_lines: int, max_bytes: int) -> Block | Oversized | None:

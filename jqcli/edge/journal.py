@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from jqcli.core.record import Record, find_plain, parse_letter, parse_result, plain_results
+from jqcli.core.record import Record, find_plain, kept_error, parse_letter, parse_result, plain_results
 from jqcli.errors import FileError, ForeignFileError, StopNow
 from jqcli.model import First
 
@@ -84,8 +84,7 @@ def _add_letter(letter: Record, at: int, settled: Settled) -> None:
     if members["reason"] == "worker_crash" and "job" not in members:
         settled.unread.add(letter.key)
     if "job" in members and not is_conflict:
-        error = members.get("error", {})
-        kept = {"type": error.get("type"), "message": str(error.get("message"))[:200]}
+        kept = kept_error(members.get("error", {}))
         if members["reason"] != "duplicate_of_dead" or letter.key not in settled.dead:
             settled.dead[letter.key] = First(members["id"], "dead", error=kept)
 
@@ -105,7 +104,8 @@ def read_blocks(
     while True:
         at = offset + len(rest)
         try:
-            data = os.pread(fd, min(_BLOCK, end - at), at)
+            # As much again as a long line has already, or putting it together would take the square of its length.
+            data = os.pread(fd, min(max(_BLOCK, len(rest)), end - at), at)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
         if not data:

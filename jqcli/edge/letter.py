@@ -19,7 +19,8 @@ from jqcli.errors import FileError, ForeignFileError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]', re.DOTALL)
+# A string without an end goes to the end of the line: looked for anew at each of its quotes, it would take for ever.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\],:]', re.DOTALL)
 _OPENING, _CLOSING = frozenset((b"{", b"[")), frozenset((b"}", b"]"))
 _NEEDED = frozenset((b"id", b"key", b"reason"))
 _BODIES = (b"job", b"raw", b"raw_base64")

@@ -12,6 +12,7 @@ from jqcli.core.settled import Settled
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
 from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
+from jqcli.edge.target import open_target
 from jqcli.errors import FileError, ForeignFileError, printable
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def open_outputs(place: Place) -> Outputs:
 def _lock_results(path: str) -> int:
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = open_target(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
         lock_for_run(fd, path)
@@ -110,7 +111,7 @@ def _open_stream(place: Place) -> ResultsStream:
         return ResultsStream(place.stdout_fd, "stdout")
     try:
         # Non-blocking, or a FIFO that nobody reads would hold the run up for ever.
-        fd = os.open(place.output, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_target(place.output, os.O_WRONLY | os.O_NONBLOCK)
         os.set_blocking(fd, True)
         return ResultsStream(fd, place.output)
     except OSError as error:

@@ -27,13 +27,15 @@ class Printed:
             self._rest = b""
         return [line.decode(errors="replace") for line in lines]
 
-    def close(self) -> list[str]:
-        """Return what is left, and let the pipe go."""
+    def read_rest(self) -> list[str]:
+        """Return what is left when nobody prints any more, a last line without its end included."""
         left: list[str] = []
         while lines := self.read():
             left += lines
-        if self._rest:
-            left.append(self._rest.decode(errors="replace"))
+        rest, self._rest = self._rest, b""
+        return [*left, rest.decode(errors="replace")] if rest else left
+
+    def close(self) -> None:
+        """Let the pipe go."""
         os.close(self.fd)
         os.close(self.write_fd)
-        return left

@@ -17,6 +17,7 @@ from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge.lock import is_still, lock_for_append, unlock
 from jqcli.edge.sync import sync_file
+from jqcli.edge.target import open_target
 from jqcli.errors import FileError, ReaderGoneError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class ResultsFile:
     def find_at(self, offset: int, key_text: str) -> First | None:
         """Return the first record of a key from an offset on."""
         rest = b""
-        while data := os.pread(self._fd, _FIND_BYTES, offset):
+        while data := os.pread(self._fd, max(_FIND_BYTES, len(rest)), offset):  # as in the journal
             offset += len(data)
             lines, newline, rest = (rest + data).rpartition(b"\n")
             found = search_records(lines + newline, key_text)
@@ -284,7 +285,7 @@ class Letters:
 
     def _open(self) -> int:
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            return open_target(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise FileError(f"{self.path}: {error.strerror}") from error
 
@@ -315,9 +316,18 @@ def search_records(data: bytes, key_text: str) -> First | None:
         end = data.find(b"\n", at)
         if end < 0:  # cut off by the end of what was read
             return None
-        record = data[start:end]
-        members = load_exact(record)
-        if members["key"] == key_text and members["status"] in ("completed", "skipped"):
-            return read_first(record, members)
+        found = _read_record(data[start:end], key_text)
+        if found is not None:
+            return found
         at = data.find(wanted, at + 1)
     return None
+
+
+def _read_record(line: bytes, key_text: str) -> First | None:
+    """Return the completed or skipped record of a key; None for any other line, a damaged one of a file included."""
+    try:
+        members = load_exact(line)
+        is_wanted = members["key"] == key_text and members["status"] in ("completed", "skipped")
+        return read_first(line, members) if is_wanted else None
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from jqcli.engine.result import UnserializableError
-from jqcli.errors import Reject, Retry, Snooze, printable
+from jqcli.errors import TEXT_LIMIT, Reject, Retry, Snooze, printable, shorten
 from jqcli.model import Failure
 from jqcli.quantity import parse_wait
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import CodeType, TracebackType
 
 _RUNNER = __file__.replace("failure.py", "runner.py")  # whose frames say nothing about a handler
@@ -21,7 +22,7 @@ _MOST_KNOWN = 1000
 # By identity, each beside what must live for as long as that holds.
 _known_frames: dict[tuple[tuple[int, int], ...], tuple[str, list[CodeType]]] = {}
 _known_names: dict[int, tuple[tuple[str, ...], type]] = {}
-TEXT_LIMIT = 4096  # characters of a message and of a stacktrace that are kept
+_PIECE_LIMIT = 1024  # bytes of a frame, or of a message, within a stacktrace
 _VERDICTS: dict[type[BaseException], str] = {
     Retry: "retry",
     Snooze: "snooze",
@@ -44,7 +45,7 @@ def _describe(error: BaseException, duration: float, after: float | None) -> Fai
         verdict=next((verdict for cls, verdict in _VERDICTS.items() if isinstance(error, cls)), "error"),
         type=dotted_name(kind),
         message=message_of(error),
-        stacktrace=_stacktrace_of(error)[-TEXT_LIMIT:],
+        stacktrace=_stacktrace_of(error),
         names=_names_of(kind),
         duration=duration,
         is_exception=isinstance(error, Exception),
@@ -90,7 +91,7 @@ def _wish(error: BaseException) -> float | None:
 def message_of(error: BaseException) -> str:
     """Return an exception's text, cut; never raises."""
     try:
-        return printable(str(error))[:TEXT_LIMIT]
+        return shorten(str(error))
     except BaseException as inner:  # noqa: BLE001 - a broken __str__ is the handler's, not ours
         return f"(no message: its __str__ raised {type(inner).__name__})"
 
@@ -106,11 +107,17 @@ def _stacktrace_of(error: BaseException) -> str:
             inner = inner.tb_next
         is_alone = error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
         if not is_alone or isinstance(error, (NameError, BaseExceptionGroup)):  # a name is guessed from its frame
-            return printable("".join(traceback.format_exception(type(error), error, inner, limit=_MOST_FRAMES)))
+            pieces = traceback.format_exception(type(error), error, inner, limit=_MOST_FRAMES)
+            return _cut_middle(_join_pieces(pieces))
         head = "" if inner is None else "Traceback (most recent call last):\n" + _frames_of(inner)
-        return printable(head + "".join(traceback.format_exception_only(error)))
+        return _cut_middle(head + _join_pieces(traceback.format_exception_only(error)))
     except BaseException:  # noqa: BLE001 - as above
         return ""
+
+
+def _join_pieces(pieces: Iterable[str]) -> str:
+    bodies = [(piece.rstrip("\n"), piece) for piece in pieces]
+    return "".join(shorten(body, _PIECE_LIMIT) + piece[len(body) :] for body, piece in bodies)
 
 
 def _frames_of(inner: TracebackType) -> str:
@@ -127,7 +134,7 @@ def _frames_of(inner: TracebackType) -> str:
     if key not in _known_frames:
         if len(_known_frames) >= _MOST_KNOWN:
             _known_frames.clear()
-        text = "".join(traceback.format_tb(inner, limit=_MOST_FRAMES))
+        text = _join_pieces(traceback.format_tb(inner, limit=_MOST_FRAMES))
         _known_frames[key] = (text, codes[_MOST_FRAMES:])
     return _known_frames[key][0]
 
@@ -139,3 +146,13 @@ def _names_of(kind: type) -> tuple[str, ...]:
             _known_names.clear()
         _known_names[id(kind)] = (tuple(dotted_name(cls) for cls in kind.__mro__), kind)
     return _known_names[id(kind)][0]
+
+
+def _cut_middle(text: str) -> str:
+    """Return a stacktrace in its limit: a quarter of it from where it begins, and the rest from where it ends."""
+    data = text.encode()
+    if len(data) <= TEXT_LIMIT:
+        return text
+    mark = f"\n… ({len(data) - TEXT_LIMIT:,} bytes and more left out)\n".encode()
+    kept = TEXT_LIMIT - len(mark)
+    return (data[: kept // 4] + mark + data[-(kept - kept // 4) :]).decode(errors="ignore")

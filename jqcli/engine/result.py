@@ -43,7 +43,7 @@ def _dump_slowly(result: Any, why: str) -> bytes:
     try:
         text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data = text.encode()
-        load_exact(data)  # what is written here must be readable to whoever goes on from the file
+        load_exact(b"[%b]" % data)  # one level down, as in its record: whoever goes on from the file must read it
     except (TypeError, ValueError, RecursionError) as error:
         raise UnserializableError(str(error) or why) from None
     finally:

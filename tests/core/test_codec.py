@@ -348,6 +348,14 @@ def test_an_unknown_handler_names_the_nearest_registered_one():
         assert "no handler" in why(f'{{"payload":1,"handler":{hostile}}}', scheme)
 
 
+@pytest.mark.parametrize("name", ["x" * 10**6, "\u20ac" * 10**6])
+def test_what_is_said_of_a_line_of_megabytes_is_short(name):
+    for envelope in ({"payload": 1, name: 1}, {"payload": 1, "handler": name}, {"payload": 1, "handler": [name]}):
+        message = why(json.dumps(envelope))
+        assert len(message.encode()) <= 4096
+        assert message.endswith("characters)")
+
+
 @pytest.mark.parametrize("member", ["id", "key", "tenant"])
 @pytest.mark.parametrize("value", [None, True, 1.5, [], {}])
 def test_id_key_and_tenant_are_strings_or_integers(member, value):

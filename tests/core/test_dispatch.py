@@ -371,3 +371,15 @@ def test_lines_and_bytes_are_counted_from_admission_to_record():
     assert dispatch.lines == 0
     dispatch.take_end(work.batch)
     assert (dispatch.bytes, dispatch.in_flight) == (0, 0)
+
+
+def test_what_went_wrong_with_a_waiting_job_counts_towards_the_queue_until_it_is_settled():
+    dispatch = make(max_attempts=2)
+    work, _ = start(dispatch, 1)
+    dispatch.take_failure(work.batch, 0, fail()._replace(message="m" * 300), NOW)
+    dispatch.take_end(work.batch)
+    assert dispatch.bytes == len("1") + 300
+    (again,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    dispatch.take_failure(again.batch, 0, fail()._replace(message="m" * 300), LATER)
+    dispatch.take_end(again.batch)
+    assert (dispatch.lines, dispatch.bytes) == (0, 0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jqcli.core.codec import Scheme, canonical, read_line
@@ -149,6 +150,55 @@ def check_against_codec(lines, scheme, first_line=5, *, with_ids=True):
 @LIGHT
 @given(LINES, st.sampled_from(SCHEMES), st.booleans())
 def test_a_batch_says_of_every_line_what_the_codec_says(lines, scheme, with_ids):
+    check_against_codec(lines, scheme, with_ids=with_ids)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+MEMBERS = (
+    "id",
+    "payload",
+    "key",
+    "handler",
+    "tenant",
+    "timeout",
+    "max_attempts",
+    "not_before",
+    "expires",
+    "cost",
+    "meta",
+)
+DOCUMENTS = st.one_of(
+    VALUES,
+    st.fixed_dictionaries({"id": st.text(max_size=4), "payload": VALUES}),
+    st.dictionaries(st.sampled_from(MEMBERS) | st.text(max_size=3), VALUES, max_size=4),
+)
+
+
+@st.composite
+def spoilt(draw):
+    """Return the text of a document, as written by one or the other, and now and then with bytes changed."""
+    document = draw(DOCUMENTS)
+    separators = draw(st.sampled_from([(",", ":"), (" , ", ": ")]))
+    line = json.dumps(document, ensure_ascii=draw(st.booleans()), separators=separators).encode("utf-8", "replace")
+    if draw(st.integers(0, 3)) == 0:
+        at, size = draw(st.integers(0, len(line))), draw(st.integers(0, 3))
+        line = line[:at] + draw(st.binary(max_size=3)) + line[at + size :]
+    return line.replace(b"\n", b" ")
+
+
+@given(lines=st.lists(spoilt(), min_size=1, max_size=5), scheme=st.sampled_from(SCHEMES), with_ids=st.booleans())
+@example(lines=[b'{"id":"a","payload":1}\r', b" "], scheme=Scheme(), with_ids=True)
+@example(lines=[b'"' + MARK.encode() + b'"', b"1"], scheme=Scheme(), with_ids=False)
+@example(lines=[b'{"payload":{"n":1e0}}', b'{"payload":{"n":18446744073709551616}}'], scheme=Scheme(), with_ids=True)
+def test_the_block_way_the_line_way_and_the_careful_way_agree_on_any_lines(lines, scheme, with_ids):
     check_against_codec(lines, scheme, with_ids=with_ids)
 
 

@@ -14,10 +14,12 @@ from jqcli.core.codec import Scheme, read_line
 from jqcli.core.effect import Bury, Place
 from jqcli.core.record import (
     LetterHead,
+    conflict_error,
     duplicate_record,
     error_of,
     history_entry,
     is_broken,
+    kept_error,
     letter,
     oversized_letter,
     parse_letter,
@@ -99,6 +101,24 @@ def test_a_letter_has_the_members_of_the_design_in_their_order():
     }  # fmt: skip
     tag, _, rest = found["key"].partition(":")
     assert (tag, len(rest)) == ("5f01ab", 32)
+
+
+def test_what_is_kept_of_many_errors_is_short():
+    failure = FAILURE._replace(message="m" * 4096)
+    assert len(history_entry(1, 0.0, failure)["message"]) <= 512
+    assert error_of(failure)["message"] == failure.message
+    assert len(kept_error(error_of(failure))["message"]) <= 200
+    assert kept_error(error_of(FAILURE)) == ERROR
+
+
+def test_a_conflict_over_a_key_of_megabytes_is_told_in_short():
+    job = job_of(json.dumps({"payload": 1, "key": "k" * 10**6}))
+    assert len(conflict_error(job, "o" * 10**6)["message"]) <= 4096
+
+
+@pytest.mark.parametrize("tenant", ["t", 0, 2**64, -(10**30)])
+def test_a_tenant_stands_in_the_letter_as_it_was_given_whatever_its_size(tenant):
+    assert written(letter(HEAD, bury(json.dumps({"payload": 1, "tenant": tenant})), 1.5))["tenant"] == tenant
 
 
 @pytest.mark.parametrize(

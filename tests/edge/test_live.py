@@ -68,6 +68,7 @@ def open_pty(monkeypatch):
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 5, 10, 20, 40, 79, 80, 120, 300])
 def test_hostile_text_sends_no_command_to_the_terminal_at_any_width(open_pty, columns):
+    """Faults 41 and 42."""
     terminal = open_pty(columns, 30)
     screen = open_screen("live", terminal.stream, HUGE)
     sent = ""
@@ -158,6 +159,7 @@ def test_a_terminal_that_never_reads_again_gets_its_cursor_back_with_the_next_wo
 
 
 def test_a_terminal_that_goes_away_stops_the_screen_and_not_the_run(open_pty):
+    """Fault 42."""
     terminal = open_pty()
     screen = open_screen("live", terminal.stream, "t")
     screen.update(take_snapshot())

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jqcli.edge.cutter import Cutter
 from jqcli.edge.source import Block, Oversized, Source
+from jqcli.edge.unpack import Unpacker
 from jqcli.errors import FileError, UsageError
 
 if TYPE_CHECKING:
@@ -116,6 +117,86 @@ def test_blocks_and_oversized_lines_are_the_input(
             assert part.digest == blake2b(b"!" + line).digest()[:16]
             number, offset = number + 1, offset + len(line) + 1
     assert number == len(lines) + 1
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.binary(max_size=20),
+        st.sampled_from([b"\n", b"\xef", b"\xbb\xbf", b"\xef\xbb\xbf", b"\r\n", b"c" * 60, b"d\n" * 9]),
+    ),
+    max_size=12,
+)
+
+
+@given(pieces=PIECES, calls=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 50), st.booleans()), max_size=30))
+@example(pieces=[b"\xef", b"\xbb\xbf", b"\xef\xbb\xbf\n"], calls=[(1, 1, True)] * 9)
+@example(pieces=[b"\xef\xbb\xbf" + b"c" * 41 + b"\n"], calls=[(1, 1, False)] * 3)
+@example(pieces=[b"c" * 41, b"\xef\xbb\xbf", b"\n1"], calls=[(1, 1, True)] * 9)
+@example(pieces=[b"c" * 41, b"\n1"], calls=[(1, 1, False)])
+def test_however_the_bytes_come_and_are_asked_for_every_line_is_there_once(
+    pieces: list[bytes], calls: list[tuple[int, int, bool]]
+) -> None:
+    """`cut_rest` may be asked for at any time, as a pipe that lingers does."""
+    longest, parts, cutter = 40, [], Cutter(0, 40)
+
+    def cut(max_lines: int, max_bytes: int, *, is_rest: bool) -> bool:
+        part = cutter.cut(max_lines, max_bytes) or (cutter.cut_rest() if is_rest else None)
+        parts.extend([part] if part else [])
+        return part is not None
+
+    wishes = iter(calls)
+    for piece in pieces:
+        cutter.feed(piece)
+        for max_lines, max_bytes, is_rest in wishes:
+            if not cut(max_lines, max_bytes, is_rest=is_rest):
+                break
+    cutter.finish()
+    while not cutter.is_empty:
+        assert cut(5, 50, is_rest=True)
+    whole = b"".join(pieces)
+    start = 3 if whole.startswith(b"\xef\xbb\xbf") else 0
+    lines = whole[start:].split(b"\n")
+    lines = lines if lines[-1] else lines[:-1]
+    number, offset = 1, start
+    for part in parts:
+        count = part.lines if isinstance(part, Block) else 1
+        mine = lines[number - 1 : number - 1 + count]
+        if isinstance(part, Block):
+            assert part.data == b"".join(line + b"\n" for line in mine)
+            assert (part.first_line, part.offset) == (number, offset)
+            assert max(map(len, mine)) <= longest
+        else:
+            assert (part.line, part.offset, part.size, part.head) == (number, offset, len(mine[0]), mine[0])
+            assert part.digest == blake2b(b"!" + mine[0]).digest()[:16]
+            assert part.size > longest
+        number, offset = number + count, offset + sum(map(len, mine)) + count
+    assert number == len(lines) + 1
+
+
+PACKED = [pack(LINES[:2000]) for pack in (gzip.compress, bz2.compress, lzma.compress)]
+
+
+@given(
+    st.sampled_from(PACKED) | st.binary(max_size=30).map(b"\x28\xb5\x2f\xfd".__add__) | st.binary(max_size=30),
+    st.integers(0, 400),
+    st.binary(max_size=4),
+    st.integers(1, 5000),
+)
+@example(b"\x28\xb5\x2f\xfd", 400, b"", 1)
+@example(b"\x50\x2a\x4d\x18\xff\xff\xff\xff", 400, b"", 1)
+@example(PACKED[0] + b"\0" * 9 + PACKED[1], 4000, b"", 4096)
+def test_packed_data_with_bytes_changed_are_contents_or_an_error_by_name(
+    data: bytes, at: int, change: bytes, step: int
+) -> None:
+    unpacker, data = Unpacker("name"), data[:at] + change + data[at + len(change) :]
+    pieces = [data[n : n + step] for n in range(0, len(data), step)]
+    try:
+        for piece in [*pieces, b""]:
+            unpacker.feed(piece)
+            while unpacker.take(1000):
+                pass
+    except FileError as error:
+        assert str(error).startswith("name: ")  # noqa: PT017 - either way is right
 
 
 @given(

@@ -445,6 +445,7 @@ def test_an_error_comes_with_the_frames_of_the_handler(shared):
     ],
 )
 def test_a_retry_says_when_within_an_hour(shared, after, expected):
+    """Fault 38."""
     batch = shared.run_all([{"do": "retry", "after": after}])
     assert shared.failures[batch][0].after == expected
 
@@ -699,6 +700,7 @@ def test_skipped_jobs_survive_the_death_behind_them(pool):
     ],
 )
 def test_garbage_on_the_channel_charges_the_job_that_wrote_it_alone(pool, data):
+    """Fault 10."""
     lines = [{"do": "none"}] * 3 + [{"do": "garbage", "hex": data.hex()}, {"do": "sleep"}, {"do": "none"}]
     batch = pool.run_all(lines)
     (charged,) = pool.failures[batch]
@@ -709,6 +711,7 @@ def test_garbage_on_the_channel_charges_the_job_that_wrote_it_alone(pool, data):
 
 
 def test_half_a_frame_before_death_is_nothing(pool):
+    """Fault 10."""
     half = HEADER.pack(1000, Kind.TOLD) + b"x" * 10
     batch = pool.run_all([{"do": "none"}, {"do": "half_frame", "hex": half.hex()}, {"do": "none"}])
     assert list(pool.failures[batch]) == [1]
@@ -717,6 +720,7 @@ def test_half_a_frame_before_death_is_nothing(pool):
 
 @pytest.mark.parametrize("deed", ["sleep", "hang_in_c"])
 def test_an_attempt_over_its_limit_is_killed_and_the_others_go_on(pool, effects, deed):
+    """Fault 8."""
     began = time.monotonic()
     start = 4000 if deed == "sleep" else 5000
     failure = check_death(pool, effects, {"do": deed}, verdict="timeout", count=20, at=5, start=start, timeout=0.3)

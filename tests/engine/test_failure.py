@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from jqcli import Reject, Retry, Snooze
 from jqcli.engine import failure as module
-from jqcli.engine.failure import TEXT_LIMIT, describe_failure, dotted_name, pack_failure, unpack_failure
+from jqcli.engine.failure import describe_failure, dotted_name, pack_failure, unpack_failure
 from jqcli.engine.result import UnserializableError
+from jqcli.errors import TEXT_LIMIT, printable
 
 LIGHT = settings(max_examples=60, deadline=None, database=None)
 
@@ -84,8 +85,8 @@ def test_whatever_is_raised_can_be_described_and_travels_unchanged(error):
     failure = describe_failure(raised(error), 0.5)
     assert unpack_failure(pack_failure(failure)) == failure
     json.loads(pack_failure(failure))
-    assert len(failure.message) <= TEXT_LIMIT
-    assert len(failure.stacktrace) <= TEXT_LIMIT
+    assert len(failure.message.encode()) <= TEXT_LIMIT
+    assert len(failure.stacktrace.encode()) <= TEXT_LIMIT
     assert failure.duration == 0.5
     assert failure.is_exception == isinstance(error, Exception)
 
@@ -96,6 +97,36 @@ def test_any_message_survives(message):
     failure = describe_failure(raised(ValueError(message)), 0.1)
     assert unpack_failure(pack_failure(failure)) == failure
     assert failure.message == message.encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.mark.parametrize("text", ["x", "\u20ac", "\ud800", "\x1b"])
+@pytest.mark.parametrize("cause", [None, KeyError("k" * 10**5)])
+def test_an_error_of_a_megabyte_keeps_its_beginning_its_frames_and_a_mark(text, cause):
+    """Fault 41: 4 KiB of UTF-8 each; the frame that raised is worth more than the megabyte."""
+    error = raised(ValueError(text * 10**6))
+    error.__cause__ = cause
+    failure = describe_failure(error, 0.1)
+    for said in (failure.message, failure.stacktrace):
+        assert len(said.encode()) <= TEXT_LIMIT
+        assert "… (1,000,0" in said
+    assert len(failure.message.encode()) > TEXT_LIMIT - 8
+    assert failure.message.startswith(printable(text) * 3)
+    assert failure.stacktrace.rstrip().endswith("characters)")
+    assert "in throw" in failure.stacktrace
+    assert ("KeyError" in failure.stacktrace) == (cause is not None)
+
+
+def test_a_long_stacktrace_keeps_where_it_begins_and_where_it_ends():
+    error = raised(KeyError("first"))
+    for number in range(9):
+        above = raised(KeyError(f"{number}" * 900))
+        above.__cause__, error = error, above
+    stacktrace = describe_failure(error, 0.1).stacktrace
+    assert TEXT_LIMIT - 8 < len(stacktrace.encode()) <= TEXT_LIMIT
+    assert stacktrace.startswith("Traceback (most recent call last):\n")
+    assert "KeyError: 'first'" in stacktrace
+    assert "left out)" in stacktrace
+    assert stacktrace.endswith("888'\n")
 
 
 def test_names_are_those_of_the_whole_mro():
@@ -207,10 +238,13 @@ def test_a_stacktrace_is_what_python_would_print_also_where_it_is_known_from_bef
         try:
             fail()
         except BaseException as error:  # noqa: BLE001 - to have its traceback
-            expected = "".join(traceback.format_exception(error, limit=-20))[-TEXT_LIMIT:]
+            expected = "".join(traceback.format_exception(error, limit=-20))
             seen.append((describe_failure(error, 0.1).stacktrace, expected))
     for found, expected in seen:
-        assert found == expected
+        if len(expected.encode()) <= TEXT_LIMIT:
+            assert found == expected
+        else:
+            assert (found[:500], found[-2000:]) == (expected[:500], expected[-2000:])
 
 
 def test_equal_code_of_two_files_has_its_own_frames(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jqcli.engine.frame import HEADER, Decoder, FrameError, Kind, pack
@@ -64,6 +66,32 @@ def test_frames_before_garbage_are_given_out_first():
     with pytest.raises(FrameError):
         found.extend(Decoder(LIMIT).feed(pack(Kind.TOLD, b"a") + b"\xff" * 10))
     assert found == [(Kind.TOLD, b"a")]
+
+
+@given(FRAMES, st.integers(0, 700), st.binary(max_size=8), st.lists(st.integers(0, 700), max_size=5))
+@example([(Kind.TOLD, b"a")], 0, b"\xff", [])
+@example([(Kind.TOLD, b"a")], 5, HEADER.pack(LIMIT + 1, Kind.TOLD), [7])
+def test_frames_with_bytes_put_between_are_those_before_them_and_then_frames_or_an_error(frames, at, bytes_, cuts):
+    """However the bytes arrive, what comes out is the same, and nothing is given out that was not sent."""
+    data = write(frames)
+    at = min(at, len(data))
+    data = data[:at] + bytes_ + data[at:]
+
+    def read(pieces):
+        decoder, found = Decoder(LIMIT), []
+        try:
+            for piece in pieces:
+                found.extend(decoder.feed(piece))
+        except FrameError:
+            return found, True
+        return found, False
+
+    borders = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+    whole = read([data])
+    assert read([data[a:b] for a, b in pairwise(borders)]) == whole
+    assert data.startswith(write(whole[0]))
+    before = [frame for n, frame in enumerate(frames) if len(write(frames[: n + 1])) <= at]
+    assert whole[0][: len(before)] == before
 
 
 @LIGHT

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,6 +86,13 @@ def test_what_is_no_number_in_json_is_refused_wherever_it_stands(result):
 def test_what_is_no_json_is_refused_with_a_reason(result):
     with pytest.raises(UnserializableError, match=r"\S"):
         dump_result(result, MOST)
+
+
+def test_a_result_is_as_deep_as_a_record_of_it_can_be_read_again():
+    record = b'{"result":' + dump_result(nest(1023), MOST) + b"}"
+    assert orjson.loads(record)
+    with pytest.raises(UnserializableError):
+        dump_result(nest(1024), MOST)
 
 
 def test_a_circle_is_refused():

@@ -16,6 +16,10 @@ class FlakyError(ConnectionError):
     pass
 
 
+class OddError(BaseException):
+    pass
+
+
 def write_line(name, text):
     fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(fd, text.encode() + b"\n")
@@ -63,6 +67,10 @@ def leave(payload, ctx):
 
 def interrupt(payload, ctx):
     raise KeyboardInterrupt
+
+
+def leave_oddly(payload, ctx):
+    raise OddError("none of ours")
 
 
 def segfault(payload, ctx):
@@ -117,6 +125,18 @@ def garble(payload, ctx):
     time.sleep(payload.get("seconds", 0))
 
 
+def send(payload, ctx):
+    """Write bytes to the channel, as no worker of ours would, and then die, stop, hang or just return."""
+    os.write(int(sys.orig_argv[3]), bytes.fromhex(payload["hex"]))
+    then = payload.get("then")
+    if then == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if then == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if then == "hang":
+        hang(payload, ctx)
+
+
 def close_standard(payload, ctx):
     for fd in range(3):
         os.close(fd)
@@ -141,8 +161,15 @@ def return_huge(payload, ctx):
     return 2**70
 
 
+def return_deep(payload, ctx):
+    value = payload
+    for _ in range(payload["levels"]):
+        value = [value]
+    return value
+
+
 def return_long(payload, ctx):
-    return "x" * (20 << 20)
+    return "x" * payload.get("size", 20 << 20)
 
 
 def return_large(payload, ctx):
@@ -212,6 +239,15 @@ def plain(payload):
 
 def no_argument():
     write_line("log.jsonl", "1")
+
+
+def doomed(payload):
+    """Fail and leave no trace, so that 100,000 of them are cheap."""
+    raise ValueError(f"job {payload} is doomed, as all of them are")
+
+
+def doomed_at_length(payload):
+    raise ValueError(f"job {payload} is doomed, " + "and so " * 1000)
 
 
 def other(payload):

@@ -51,6 +51,7 @@ def test_duplicates_on_stdout_carry_the_result_of_the_first(folder, words):
 
 @pytest.mark.parametrize("then, status", [("", "duplicate"), ("fail", "dead")])
 def test_a_duplicate_waits_for_a_first_in_flight_and_is_not_run(folder, then, status):
+    """Fault 36."""
     first = {"do": "wait", "file": "go", "then": then}
     folder.write("jobs.jsonl", [first, {"n": 1}, first])
     child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-b", "1", "-r", "1")
@@ -66,6 +67,7 @@ def test_a_duplicate_waits_for_a_first_in_flight_and_is_not_run(folder, then, st
 
 
 def test_the_second_line_with_a_given_key_and_another_payload_is_a_conflict(folder):
+    """Fault 35."""
     folder.write(
         "jobs.jsonl",
         [
@@ -88,7 +90,7 @@ def test_the_second_line_with_a_given_key_and_another_payload_is_a_conflict(fold
 
 
 def test_the_owner_of_a_key_runs_although_its_conflict_was_recorded_by_an_earlier_run(folder):
-    """FAULTS 35: the run stops between the two, the input is reordered."""
+    """Fault 35: the run stops between the two, the input is reordered."""
     first, second = {"id": "a", "key": "k", "payload": 1}, {"id": "b", "key": "k", "payload": 2}
     folder.write("jobs.jsonl", [first, second])
     folder.run("jobs.jsonl", "-o", "results.jsonl", code=1)
@@ -127,7 +129,7 @@ def test_without_dedupe_every_line_runs(folder):
 
 
 def test_payloads_that_only_look_alike_are_all_run(folder):
-    """FAULTS 34."""
+    """Fault 34."""
     folder.write(
         "jobs.jsonl",
         b'100000000000000000001\n100000000000000000002\n1\n1.0\n1e0\n"1"\ntrue\n'

@@ -81,6 +81,7 @@ def test_stdin_is_read_with_and_without_a_dash(folder, words):
 
 
 def test_a_result_of_a_slow_stdin_comes_before_the_next_line_is_written(folder):
+    """Fault 33."""
     child = folder.start("-")
     for n in range(5):
         child.stdin.write(b'{"n": %d}\n' % n)
@@ -91,6 +92,7 @@ def test_a_result_of_a_slow_stdin_comes_before_the_next_line_is_written(folder):
 
 
 def test_stdout_has_results_only_also_when_the_handler_prints(folder):
+    """Fault 13."""
     folder.write("jobs.jsonl", [{"n": 1, "do": "speak"}, {"n": 2}])
     ran = folder.run("jobs.jsonl", code=0)
     assert {record["id"] for record in ran.records} == {"jobs:1", "jobs:2"}
@@ -175,6 +177,7 @@ def test_a_mistake_is_exit_2_and_nothing_is_written(folder, words, said):
 
 
 def test_a_handler_that_ends_its_worker_while_it_is_loaded_is_exit_2(folder):
+    """Fault 14."""
     folder.write("jobs.jsonl", [1])
     folder.write("tasks.py", "import os\nos._exit(0)\n")
     ran = folder.run("jobs.jsonl", "-H", "tasks.py:do", "-o", "results.jsonl", code=2)

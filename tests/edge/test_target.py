@@ -1,0 +1,68 @@
+"""Laws of what may be opened: a link that somebody else may have planted is not followed (Fault 44)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from types import SimpleNamespace
+
+import pytest
+
+from jqcli.edge.target import is_planted, open_target
+from jqcli.errors import FileError
+
+US, ROOT, OTHER = 1000, 0, 1001
+PRIVATE, SHARED, STICKY = 0o755, 0o777, 0o1777
+
+
+@pytest.mark.parametrize(
+    "link, owner, mode, planted",
+    [
+        (OTHER, US, PRIVATE, False),
+        (US, ROOT, STICKY, False),
+        (ROOT, ROOT, STICKY, False),
+        (OTHER, OTHER, STICKY, False),
+        (OTHER, ROOT, STICKY, True),
+        (ROOT, OTHER, STICKY, True),
+        (US, ROOT, SHARED, True),
+        (US, US, SHARED, True),
+        (OTHER, ROOT, 0o775, False),
+    ],
+)
+def test_a_link_is_planted_where_everybody_may_put_one_and_it_is_neither_ours_nor_the_folders(
+    link, owner, mode, planted
+):
+    """Fault 44."""
+    folder = SimpleNamespace(st_uid=owner, st_mode=stat.S_IFDIR | mode)
+    assert is_planted(SimpleNamespace(st_uid=link), folder, US) == planted
+
+
+@pytest.fixture
+def shared(tmp_path):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(SHARED)
+    return folder
+
+
+def test_a_planted_link_is_refused_and_its_target_not_made(shared, tmp_path):
+    """Fault 44."""
+    (shared / "dlq.jsonl").symlink_to(tmp_path / "target")
+    with pytest.raises(FileError, match="symbolic link"):
+        open_target(str(shared / "dlq.jsonl"), os.O_RDWR | os.O_CREAT, 0o600)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("mode", [PRIVATE, STICKY])
+def test_a_link_of_ones_own_is_followed_where_nobody_else_can_replace_it(shared, tmp_path, mode):
+    shared.chmod(mode)
+    (shared / "dlq.jsonl").symlink_to(tmp_path / "target")
+    os.close(open_target(str(shared / "dlq.jsonl"), os.O_RDWR | os.O_CREAT, 0o600))
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_to_itself_is_an_error_of_the_system(shared):
+    shared.chmod(PRIVATE)
+    (shared / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="symbolic links"):
+        open_target(str(shared / "loop"), os.O_RDWR | os.O_CREAT, 0o600)

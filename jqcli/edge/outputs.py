@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.settled import Settled
+from jqcli.edge import failpoint
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
 from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
@@ -88,6 +89,7 @@ def open_outputs(place: Place) -> Outputs:
         return Outputs(ResultsFile(fd, place.output), letters, settled, renamed)
     except BaseException:
         if is_new and not os.fstat(fd).st_size:
+            failpoint.hit("results.unlink")
             os.unlink(place.output)
         os.close(fd)
         raise
@@ -96,6 +98,7 @@ def open_outputs(place: Place) -> Outputs:
 def _lock_results(path: str) -> int:
     while True:
         try:
+            failpoint.hit("results.open")
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
@@ -162,7 +165,9 @@ def _set_aside(path: str) -> str:
     for number in range(1000):
         target = f"{path}.{stamp}" + (f".{number}" if number else "")
         try:
+            failpoint.hit("aside.link")
             os.link(path, target)
+            failpoint.hit("aside.unlink")
             os.unlink(path)
         except FileExistsError:
             continue

@@ -15,6 +15,7 @@ import orjson
 
 from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
+from jqcli.edge import failpoint
 from jqcli.edge.lock import is_still, lock_for_append, unlock
 from jqcli.edge.sync import sync_file
 from jqcli.errors import FileError, ReaderGoneError
@@ -65,13 +66,16 @@ class Results(Protocol):
         """Close what was opened."""
 
 
-def write_whole(fd: int, data: bytes | memoryview, path: str) -> None:
-    """Write at the end of a regular file, or cut it back to where it ended and raise FileError."""
+def write_whole(fd: int, data: bytes | memoryview, path: str, point: str = "append") -> None:
+    """Write at the end of a regular file, or cut it back to where it ended and raise FileError.
+
+    `point` names the place for failpoints.
+    """
     good = os.lseek(fd, 0, os.SEEK_END)
     view = memoryview(data)
     try:
         while view:
-            view = view[os.write(fd, view) :]
+            view = view[failpoint.write(point, fd, view) :]
     except OSError as error:
         with suppress(OSError):  # a torn line is cut when the file is next opened
             os.ftruncate(fd, good)
@@ -100,7 +104,7 @@ class ResultsFile:
         data = records[0] if len(records) == 1 else b"".join(records)
         if not data:
             return
-        write_whole(self._fd, data, self._path)
+        write_whole(self._fd, data, self._path, "results.append")
         self._end += len(data)
         self._is_synced = False
         if batch != UNNUMBERED:
@@ -148,7 +152,7 @@ class ResultsFile:
         A failed sync is never tried again, since the kernel has dropped the data.
         """
         if not self._is_synced:
-            sync_file(self._fd, self._path, is_placed=self._is_placed)
+            sync_file(self._fd, self._path, is_placed=self._is_placed, point="results.sync")
             self._is_synced = self._is_placed = True
 
     def close(self) -> None:
@@ -208,7 +212,7 @@ class ResultsStream:
             while self._outbox and self._poll.poll(0):
                 data = self._outbox[0]
                 most = _PIPE_BUF if self._is_pipe else len(data)
-                sent = os.write(self.wait_fd, memoryview(data)[self._spot : self._spot + most])
+                sent = failpoint.write("stream.write", self.wait_fd, memoryview(data)[self._spot : self._spot + most])
                 self._spot += sent
                 self._size -= sent
                 if self._spot == len(data):
@@ -241,7 +245,7 @@ class Letters:
         """Append whole letters; raises FileError or LockedError."""
         with self.locked() as fd:
             cut_torn_tail(fd, self.path)
-            write_whole(fd, letters, self.path)
+            write_whole(fd, letters, self.path, "letters.append")
         self._is_synced = False
 
     @contextmanager
@@ -256,7 +260,7 @@ class Letters:
     def sync(self) -> None:
         """Sync, if there is anything new, and at first what earlier runs left."""
         if not self._is_synced:
-            sync_file(self._fd, self.path, is_placed=self._is_placed)
+            sync_file(self._fd, self.path, is_placed=self._is_placed, point="letters.sync")
             self._is_synced = self._is_placed = True
 
     def close(self) -> bool:
@@ -265,6 +269,7 @@ class Letters:
         try:
             is_empty = os.fstat(self._fd).st_size == 0
             if is_empty:
+                failpoint.hit("letters.unlink")
                 os.unlink(self.path)
         except OSError as error:
             raise FileError(f"{self.path}: {error.strerror}") from error
@@ -284,6 +289,7 @@ class Letters:
 
     def _open(self) -> int:
         try:
+            failpoint.hit("letters.open")
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise FileError(f"{self.path}: {error.strerror}") from error
@@ -300,6 +306,7 @@ def cut_torn_tail(fd: int, path: str) -> int:
         step = 1 << 16
     if keep < size:
         try:
+            failpoint.hit("tail.cut")
             os.ftruncate(fd, keep)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror} while cutting its torn last line") from error

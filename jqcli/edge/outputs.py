@@ -165,10 +165,11 @@ def _set_aside(path: str) -> str:
     for number in range(1000):
         target = f"{path}.{stamp}" + (f".{number}" if number else "")
         try:
-            failpoint.hit("aside.link")
-            os.link(path, target)
-            failpoint.hit("aside.unlink")
-            os.unlink(path)
+            # The name is taken first, so that nothing is overwritten and no file ever stands under two names.
+            failpoint.hit("aside.name")
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            failpoint.hit("aside.rename")
+            os.rename(path, target)
         except FileExistsError:
             continue
         except OSError as error:

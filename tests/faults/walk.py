@@ -8,6 +8,7 @@ worker's start with `-j 2`; what it does to files and processes is what the comm
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -30,6 +31,9 @@ from tests import oracle
 DEEDS = Path(__file__).parents[1] / "process" / "deeds.py"
 RESULTS, LETTERS, LOG = "results.jsonl", "jobs.dlq.jsonl", "log.jsonl"
 FAST = ("-r", "2", "--backoff", "fixed", "--backoff-base", "1ms", "-q")
+STRACE = ("strace", "-qq", "-o", "/dev/null", "-e")  # without -f: the parent alone is traced
+# With which the parent writes (to workers and their keeper too), syncs, cuts, locks, renames and removes.
+CALLS = ("write", "sendmsg", "sendto", "fdatasync", "fsync", "ftruncate", "flock", "link", "rename", "unlink")
 MOST = 300  # places of one run, far more than there are
 
 # Every kind of line: plain, duplicates of each fate, own ids, given keys, a conflict, retries, unusable ones.
@@ -75,34 +79,37 @@ class Walk:
         (self.folder / "jobs.jsonl").write_bytes(jobs)
         self.deaths = self.crashes = 0
 
-    def live(self, failpoint="", disturb=None):
+    def live(self, failpoint="", disturb=None, inject=None):
         """Run the command once; return its exit code, negative for a signal.
 
-        `disturb(pid)` is called again and again while it runs.
+        `disturb(pid)` is called again and again while it runs; `inject` is what strace shall do to its system calls.
         """
         self.runs += 1
         before = self.settled(), self.times_run()
         pid = os.fork()
         if pid == 0:
-            self._run(failpoint)
+            self._run(failpoint, inject)
         ended, status = os.waitpid(pid, 0 if disturb is None else os.WNOHANG)
         while not ended:
             disturb(pid)
             select.select([], [], [], 0.002)
             ended, status = os.waitpid(pid, os.WNOHANG)
         code = os.waitstatus_to_exitcode(status)
-        self.deaths += code == -signal.SIGKILL
+        self.deaths += code not in (0, 1)
         after = self.times_run()
         again = [each for each in before[0] if after[each] != before[1][each]]
         assert not again, f"has a record and was run again: {again}"
         return code
 
-    def _run(self, failpoint):
+    def _run(self, failpoint, inject):
+        args = ["jobs.jsonl", "-o", RESULTS, "-H", f"{DEEDS}:do", *FAST, *self.words]
         try:
             os.chdir(self.folder)
             os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
             os.environ["JQ_RUN_FAILPOINT"] = failpoint
-            os._exit(main(["jobs.jsonl", "-o", RESULTS, "-H", f"{DEEDS}:do", *FAST, *self.words]))
+            if inject is not None:
+                os.execvp("strace", [*STRACE, inject, sys.executable, "-m", "jqcli", *args])
+            os._exit(main(args))
         finally:
             os._exit(99)
 
@@ -217,7 +224,50 @@ def walk_with_crashes(walk):
         walk.check()
 
 
+def walk_system_calls(walk):
+    """A kill at every system call that changes something, each kind by itself."""
+    for call in CALLS:
+        for number in range(1, MOST, walk.stride):
+            walk.start_over()
+            if walk.live(inject=f"inject={call}:signal=SIGKILL:when={number}") != -signal.SIGKILL:
+                walk.check()
+                break
+            walk.points += 1
+            walk.finish()
+
+
+def walk_errors(walk):
+    """An error at every place: the run stops with 74 and names the file, which ends in whole lines."""
+    for error in ("ENOSPC", "EIO"):
+        for number in range(1, MOST):
+            walk.start_over()
+            if (code := walk.live(f"*:{number}:{error}")) == 1:
+                walk.check()
+                break
+            walk.points += 1
+            said = (walk.folder / "said").read_text()
+            assert code == 74, f"exit {code} at place {number}: {said}"
+            assert (RESULTS in said) != (LETTERS in said), f"names no file: {said}"
+            assert os.strerror(getattr(errno, error)) in said, said
+            oracle.read_outputs(walk.folder / RESULTS, walk.folder / LETTERS)
+            walk.finish()
+
+
+def walk_short_writes(walk):
+    """Half of a write, at every place: no line is torn, and nobody has to run again."""
+    for number in range(1, MOST):
+        walk.start_over()
+        assert walk.live(f"*:{number}:short") == 1
+        walk.check()
+        walk.points += 1
+        if number > 40:
+            return
+
+
 WALKS = {"once": walk_once, "twice": walk_twice, "edited": walk_edited, "crashes": walk_with_crashes}
+WALKS["calls"] = walk_system_calls
+WALKS["errors"] = walk_errors
+WALKS["short"] = walk_short_writes
 
 if __name__ == "__main__":
     walk = Walk(Path(sys.argv[3]), tuple(sys.argv[4:]), int(sys.argv[2]))

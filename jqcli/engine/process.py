@@ -159,7 +159,7 @@ class Pool:
             self._watch_at = now + _WATCH_EVERY
         if self._is_revoked:
             self._return_jobs()
-        while self._orders and (worker := self._pick(now)) is not None:
+        while self._orders and (worker := self._pick(now) or self._pick_waiting(now)) is not None:
             order = self._orders.pop(0)
             if isinstance(order, RunJobs):
                 self._send_jobs(worker, order)
@@ -381,3 +381,8 @@ class Pool:
         """Return the worker with the least to do that can take a batch."""
         free = [w for w in self._workers if w.ledger.load < w.depth(now)]
         return min(free, key=lambda w: w.ledger.load) if free else None
+
+    def _pick_waiting(self, now: float) -> Worker | None:
+        """Return a worker whose batches all wait to be ruled: what it holds may wait for the very lines to be sent."""
+        waiting = [w for w in self._workers if w.depth(now) and not w.ledger.is_running]
+        return min(waiting, key=lambda w: w.ledger.load) if waiting else None

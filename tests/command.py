@@ -175,11 +175,17 @@ class Folder:
         assert not is_calm or "Traceback" not in ran.err or "deeds.py" in ran.err, ran.err
         return ran
 
-    def start(self, *args, deed=True, **env):
-        """Start without waiting; stdin, stdout and stderr are pipes."""
+    def start(self, *args, deed=True, is_leader=False, **env):
+        """Start without waiting; stdin, stdout and stderr are pipes. `is_leader`: of a process group of its own."""
         pipe = subprocess.PIPE
         child = subprocess.Popen(
-            self.argv(*args, deed=deed), cwd=self.path, env=self.env(**env), stdin=pipe, stdout=pipe, stderr=pipe
+            self.argv(*args, deed=deed),
+            cwd=self.path,
+            env=self.env(**env),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            process_group=0 if is_leader else None,
         )
         self._started.append(child)
         return child

@@ -3,7 +3,7 @@
 A life is a run in a fork of a process that has imported everything, so it costs some milliseconds with `-j 0` and a
 worker's start with `-j 2`; what it does to files and processes is what the command does.
 
-    python tests/faults/walk.py WALK STRIDE FOLDER [OPTION]...     prints how many kill points were walked, or fails
+    python -m tests.faults.walk WALK STRIDE FOLDER [OPTION]...     prints how many kill points were walked, or fails
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ FAST = ("-r", "2", "--backoff", "fixed", "--backoff-base", "1ms", "-q")
 STRACE = ("strace", "-qq", "-o", "/dev/null", "-e")  # without -f: the parent alone is traced
 # With which the parent writes (to workers and their keeper too), syncs, cuts, locks, renames and removes.
 CALLS = ("write", "sendmsg", "sendto", "fdatasync", "fsync", "ftruncate", "flock", "link", "rename", "unlink")
+WRITES = 40  # at least all the places of these runs at which something is written
 MOST = 300  # places of one run, far more than there are
 
 # Every kind of line: plain, duplicates of each fate, own ids, given keys, a conflict, retries, unusable ones.
@@ -254,22 +255,26 @@ def walk_errors(walk):
 
 
 def walk_short_writes(walk):
-    """Half of a write, at every place: no line is torn, and nobody has to run again."""
-    for number in range(1, MOST):
+    """Half of a write, at every place: no line is torn, and nothing has to run again."""
+    for number in range(1, WRITES):
         walk.start_over()
         assert walk.live(f"*:{number}:short") == 1
         walk.check()
         walk.points += 1
-        if number > 40:
-            return
 
 
-WALKS = {"once": walk_once, "twice": walk_twice, "edited": walk_edited, "crashes": walk_with_crashes}
-WALKS["calls"] = walk_system_calls
-WALKS["errors"] = walk_errors
-WALKS["short"] = walk_short_writes
+WALKS = {
+    "once": walk_once,
+    "twice": walk_twice,
+    "edited": walk_edited,
+    "crashes": walk_with_crashes,
+    "calls": walk_system_calls,
+    "errors": walk_errors,
+    "short": walk_short_writes,
+}
 
 if __name__ == "__main__":
-    walk = Walk(Path(sys.argv[3]), tuple(sys.argv[4:]), int(sys.argv[2]))
-    WALKS[sys.argv[1]](walk)
-    print(json.dumps({"points": walk.points, "runs": walk.runs, "killed_workers": walk.killed_workers}))  # noqa: T201 - its answer
+    name, stride, folder, *words = sys.argv[1:]
+    walk = Walk(Path(folder), tuple(words), int(stride))
+    WALKS[name](walk)
+    print(json.dumps({"points": walk.points, "runs": walk.runs, "killed_workers": walk.killed_workers}))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from hashlib import blake2b
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,49 +208,65 @@ def check_lines(now, results, letters, log=None, *, earlier=(), stem="jobs", dea
     for kind, times in found.items():
         most = max(version[kind] for version in wanted)
         assert times <= most, f"{times} records for {most} lines: {kind}"
-    _check_sharing(count)
+    _check_sharing(count, is_edited=bool(earlier))
     if log is not None:
-        _check_work(count, read_lines(log), deaths, crashes)
+        _check_work(count, read_lines(log), deaths, crashes, is_edited=bool(earlier))
     return count
 
 
 def has_run(record):
     """Tell whether a record or letter is that of a job that ran itself."""
-    if "reason" in record:
+    if "status" not in record:
         return record["reason"] not in SHARING and record["attempts"] > 0
     return record["status"] != "duplicate"
 
 
-def _check_sharing(count):
-    first = {}
-    for record in (*count.results, *count.dead):
-        if has_run(record):
-            assert identity_of(record) not in first, f"ran twice: {record} and {first[identity_of(record)]}"
-            first[identity_of(record)] = record
-    for record in (*count.results, *count.dead):
-        if record.get("status") == "duplicate" or record.get("reason") == "duplicate_of_dead":
-            of = first[identity_of(record)]
-            assert record["duplicate_of"] in (None, of["id"]), record
-            assert ("reason" in record) == ("reason" in of), f"{record} does not share the fate of {of}"
-            assert record.get("result", of.get("result")) == of.get("result"), record
+def _check_sharing(count, *, is_edited):
+    """Fail where two jobs of one identity ran, or where a duplicate has another fate than its first.
+
+    A dead letter whose line stands elsewhere now, or is gone, does not keep a new line of its identity from running.
+    """
+    done, dead = {}, {}
+    for record in filter(has_run, count.results):
+        assert identity_of(record) not in done, f"ran twice: {record} and {done[identity_of(record)]}"
+        done[identity_of(record)] = record
+    for letter in filter(has_run, count.dead):
+        dead.setdefault(identity_of(letter), []).append(letter)
+    if not is_edited:
+        twice = [identity for identity, letters in dead.items() if len(letters) > 1 or identity in done]
+        assert not twice, f"ran twice: {twice}"
+    for record in count.results:
+        if record["status"] == "duplicate":
+            first = done[identity_of(record)]
+            assert record["duplicate_of"] in (None, first["id"]), record
+            assert record.get("result", first.get("result")) == first.get("result"), record
+    for letter in count.dead:
+        if letter["reason"] == "duplicate_of_dead":
+            assert letter["duplicate_of"] in (None, *(first["id"] for first in dead[identity_of(letter)])), letter
 
 
-def _check_work(count, log, deaths, crashes):
-    """Fail where a job ran more often than its attempts and the deaths allow, or less often than its record says."""
+def hash_in(record):
+    """Return the payload hash of a record or letter of a job."""
+    return record.get("payload_hash", identity_of(record))
+
+
+def _check_work(count, log, deaths, crashes, *, is_edited):
+    """Fail where a payload ran more often than attempts and deaths allow, or less often than its records say."""
     count.executions = Counter(map(canonical, log))
-    times = Counter(map(payload_hash, log))
+    times, attempts = Counter(map(payload_hash, log)), Counter()
     for record in filter(has_run, (*count.results, *count.dead)):
-        hashed = record.get("payload_hash", identity_of(record))
-        least, most = record["attempts"] - crashes, record["attempts"] * (1 + deaths) + crashes
-        assert least <= times[hashed] <= most, f"{record['id']} ran {times[hashed]} times, {deaths} deaths: {record}"
-    unknown = times.keys() - {each.get("payload_hash", identity_of(each)) for each in (*count.results, *count.dead)}
-    assert not unknown, f"work without a record: {unknown}"
+        attempts[hash_in(record)] += record["attempts"]
+    for hashed, tried in attempts.items():
+        least, most = tried - crashes, tried * (1 + deaths) + crashes
+        assert least <= times[hashed] <= most, f"{hashed} ran {times[hashed]} times; {tried} attempts, {deaths} deaths"
+    unknown = times.keys() - set(map(hash_in, (*count.results, *count.dead)))
+    assert is_edited or not unknown, f"work without a record: {unknown}"
 
 
-def settled_payloads(results, letters):
+def settled_payloads(results, letters, *, dead=True):
     """Return the payload hashes that have a record of a run by now; the last line of a file may be torn."""
-    lines = (*read_lines_whole(results), *read_lines_whole(letters))
-    return {each.get("payload_hash", identity_of(each)) for each in lines if has_run(each)}
+    lines = (*read_lines_whole(results), *(read_lines_whole(letters) if dead else ()))
+    return {hash_in(each) for each in lines if has_run(each)}
 
 
 def times_run(log):

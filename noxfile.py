@@ -86,7 +86,7 @@ KILL_POINTS = {
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill a run at every place and every system call with an effect; some ten minutes, and the last walk needs strace."""
+    """Kill a run at every place and every system call with an effect; some ten minutes, and `calls` needs strace."""
     install(session, "test")
     for walk, variants in KILL_POINTS.items():
         for words in variants:
@@ -96,6 +96,6 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Hurt runs at random for ten minutes; `nox -s soak -- --minutes 60 --seed 7` sets how long, and with which seed."""
+    """Hurt runs at random for ten minutes; `nox -s soak -- --minutes 60 --seed 7` sets how long, and the seed."""
     install(session, "test")
     session.run("python", "-m", "tests.faults.soak", *session.posargs)

@@ -106,9 +106,7 @@ def test_a_read_only_place_is_named_before_anything_runs(folder, small_disk):
     folder.write("jobs.jsonl", [1, {"do": "reject"}])
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     stopped_at(folder.run("jobs.jsonl", "-o", "disk/results.jsonl"), "disk/results.jsonl", "Read-only file system")
-    stopped_at(
-        folder.run("jobs.jsonl", "-o", "results.jsonl", "-d", "disk/dlq.jsonl"), "disk/dlq.jsonl", "Read-only"
-    )
+    stopped_at(folder.run("jobs.jsonl", "-o", "results.jsonl", "-d", "disk/dlq.jsonl"), "disk/dlq.jsonl", "Read-only")
     assert not (folder / "log.jsonl").exists()
     assert not (folder / "results.jsonl").exists()
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
@@ -156,7 +154,10 @@ def test_a_write_that_fails_is_cut_back_and_if_even_that_fails_the_next_run_cuts
     folder.write("jobs.jsonl", [{"n": 1}, {"do": "reject"}])
     name = {"results.append": "results.jsonl", "letters.append": "jobs.dlq.jsonl"}[point]
     folder.run("jobs.jsonl", "-o", "results.jsonl", code=1)
-    folder.write("jobs.jsonl", [{"n": n, "do": "say_badly" if n % 2 else "pause", "seconds": 0, "message": "m"} for n in range(6)])
+    folder.write(
+        "jobs.jsonl",
+        [{"n": n, "do": "say_badly" if n % 2 else "pause", "seconds": 0, "message": "m"} for n in range(6)],
+    )
     words = folder.argv("jobs.jsonl", "-o", "results.jsonl", "-r", "1", "-b", "1")
     done = subprocess.run(
         ["strace", "-o", "/dev/null", "-P", str(folder / name), "-e", "trace=write,ftruncate",
@@ -254,3 +255,13 @@ def test_fresh_killed_while_it_sets_old_files_aside_leaves_each_of_them_once(fol
     kept = [path for path in folder.path.iterdir() if ".jsonl." in path.name]
     assert all(path.stat().st_nlink == 1 for path in kept)
     assert sorted(data for path in kept if (data := path.read_bytes())) == before
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_engine_that_gets_no_memory_is_74(folder, workers):
+    """Fault 24: files may not become as large as the memory that a worker shares, which is a file of a kind."""
+    folder.write("jobs.jsonl", [1])
+    ran = folder.shell(f"ulimit -f 500; $JQ jobs.jsonl -o results.jsonl -j {workers}")
+    assert ran.code == 74, ran.err
+    assert "cannot start" in ran.err
+    assert "File too large" in ran.err

@@ -30,7 +30,7 @@ def walk(tmp_path, capsys, name, *words, stride=1, least=15):
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     with capsys.disabled():
-        print(f"\n  {name} {' '.join(words)}: {found['points']} kill points, {found['runs']} runs", end="", flush=True)  # noqa: T201 - the number is what is asked for
+        print(f"\n  {name} {' '.join(words)}: {found['points']} kill points, {found['runs']} runs", end="", flush=True)
     assert found["points"] >= least
     return found
 

@@ -56,12 +56,18 @@ JOBS = b"".join(
         {"payload": 1, "typo": 2},
     ]
 ).replace(b'{"do": "skip"', b'\nnot json\n{"do": "skip"')
-EDITED = b"".join(sorted(JOBS.splitlines(keepends=True)[2:], reverse=True)) + b'{"n": 1}\n{"new": 1}\n{"do": "fail", "n": 2}\n'
+EDITED = (
+    b"".join(sorted(JOBS.splitlines(keepends=True)[2:], reverse=True))
+    + b'{"n": 1}\n{"new": 1}\n{"do": "fail", "n": 2}\n'
+)
 
 
 @dataclass
 class Walk:
-    """A folder, the options of its command, and how far its walks went."""
+    """A folder, the options of its command, and how far its walks went.
+
+    `is_moved`: lines were moved, so a new one may stand before that of a dead letter, and runs.
+    """
 
     folder: Path
     words: tuple[str, ...]
@@ -71,6 +77,7 @@ class Walk:
     deaths: int = field(default=0, init=False)
     crashes: int = field(default=0, init=False)
     killed_workers: int = 0
+    is_moved: bool = False
 
     def start_over(self, jobs=JOBS):
         """Leave nothing of the run before."""
@@ -116,7 +123,7 @@ class Walk:
 
     def settled(self):
         """Return what has a record by now."""
-        return oracle.settled_payloads(self.folder / RESULTS, self.folder / LETTERS)
+        return oracle.settled_payloads(self.folder / RESULTS, self.folder / LETTERS, dead=not self.is_moved)
 
     def times_run(self):
         """Count what was executed by now."""

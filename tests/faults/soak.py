@@ -163,8 +163,9 @@ class Soak:
         self.counts["runs"] += 1
         self.counts["killed_parents"] += code == -signal.SIGKILL
         self.counts["disk_faults"] += code == 74
-        self.counts["signals"] += code in (129, 143)
-        allowed = {0, 1, -signal.SIGKILL, 74, 129, 143}
+        self.counts["signals"] += code in (129, 143, -signal.SIGHUP, -signal.SIGTERM)
+        # Before a run takes its signals over, which it does while its workers start, they end it as they end anybody.
+        allowed = {0, 1, -signal.SIGKILL, 74, 129, 143, -signal.SIGHUP, -signal.SIGTERM}
         assert code in allowed, f"exit {code} with {failpoint or kind}: {said(walk)}"
         if code == 74:
             names = (RESULTS, LETTERS, "cannot start")

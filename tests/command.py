@@ -190,6 +190,10 @@ class Folder:
         self._started.append(child)
         return child
 
+    def keep(self, child):
+        """End a process that was started elsewhere with this folder."""
+        self._started.append(child)
+
     def start_shell(self, line, **env):
         """Start a line of shell, in which `$JQ` is the command with its handler."""
         child = subprocess.Popen(

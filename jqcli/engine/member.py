@@ -52,6 +52,7 @@ class Worker:
     cause: Cause | None = None
     killed_at: float = 0.0
     blamed: tuple[int, int] | None = None
+    sent_at: float = 0.0
     rest_from: int = 0
 
     def is_gone(self, now: float) -> bool:
@@ -75,8 +76,11 @@ class Worker:
             return None
         running = self.ledger.running(now)
         if running is None:
-            is_silent = self.child.is_inside_frame and now - self.child.heard_at > FRAME_LIMIT
-            return (crash("the worker stopped in the middle of a frame"), None) if is_silent else None
+            if self.child.is_inside_frame and now - self.child.heard_at > FRAME_LIMIT:
+                return crash("the worker stopped in the middle of a frame"), None
+            silence = now - max(self.child.heard_at, self.sent_at)
+            is_deaf = (self.ledger.preparing or self.ledger.runs) and silence > PREPARE_LIMIT
+            return (crash(f"the worker did not answer for {silence:.0f} s"), None) if is_deaf else None
         age = now - running.since
         if running.index is None and age > PREPARE_LIMIT:
             return crash(f"reading its lines took over {PREPARE_LIMIT:.0f} s"), running.place

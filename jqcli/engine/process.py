@@ -291,6 +291,7 @@ class Pool:
 
     def _send(self, worker: Worker, *parts: bytes) -> None:
         worker.child.send(*parts)
+        worker.sent_at = time.monotonic()
         if worker.child.has_outbox or worker.child.is_broken:
             self._wire.adjust(worker.child)
 

@@ -7,6 +7,8 @@ import os
 import pwd
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,27 @@ def test_jobs_that_hang_leave_the_other_workers_at_work(folder):
     folder.write("go", "")
     assert child.wait(20) == 0
     folder.check()
+
+
+@pytest.mark.parametrize("words", [("-j", "1"), ("-j", "3"), ("-j", "1", "-t", "30s")], ids=" ".join)
+def test_a_worker_that_is_stopped_while_it_is_idle_is_replaced(folder, words):
+    """Fault 9: no attempt runs that could take too long, and all others may wait for the ruling of its lines."""
+    # The limit is a minute; the rest is the command as it is.
+    hasty = "import jqcli.engine.member as m; m.PREPARE_LIMIT = 0.5; from jqcli.__main__ import main; main()"
+    argv = [sys.executable, "-c", hasty, *folder.argv("-", "-o", "results.jsonl", *words)[3:]]
+    child = subprocess.Popen(argv, cwd=folder.path, env=folder.env(), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    folder.keep(child)
+    child.stdin.write(b'{"do": "pause", "seconds": 0, "n": 0}\n')
+    child.stdin.flush()
+    wait_for(lambda: (folder / "results.jsonl").exists() and (folder / "results.jsonl").stat().st_size)
+    for pid in folder.pids():
+        os.kill(pid, signal.SIGSTOP)
+    child.stdin.write(b"".join(b'{"n": %d}\n' % n for n in range(20)))
+    child.stdin.close()
+    assert child.wait(20) == 0, child.stderr.read()
+    records = oracle.read_lines(folder / "results.jsonl")
+    assert len(records) == 21
+    assert {record["attempts"] for record in records} == {1}
 
 
 def test_of_twenty_starts_at_once_one_works_and_when_it_is_killed_the_next_start_succeeds(folder):

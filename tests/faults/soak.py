@@ -124,12 +124,12 @@ class Soak:
         walk.start_over(versions[0])
         code = None
         for life in range(LIVES + 1):
+            was_whole = is_whole(walk)
             code = self._live(walk, chance, is_last=life == LIVES)
             if code in (0, 1):
                 break
-            oracle.read_lines_whole(walk.folder / RESULTS)
             if code != -signal.SIGKILL:
-                oracle.read_outputs(walk.folder / RESULTS, walk.folder / LETTERS)
+                assert is_whole(walk) or not was_whole, f"exit {code}, and a torn line: {said(walk)}"
             if chance.random() < 0.3 and life < LIVES:
                 self.counts["edits"] += 1
                 walk.is_moved = True
@@ -171,6 +171,15 @@ class Soak:
             names = (RESULTS, LETTERS, "cannot start")
             assert any(name in said(walk).splitlines()[-1] for name in names), said(walk)
         return code
+
+
+def is_whole(walk):
+    """Tell whether both outputs end in whole lines, each of which parses."""
+    texts = [read_or_nothing(walk.folder / name) for name in (RESULTS, LETTERS)]
+    for text in texts:
+        for line in text.split(b"\n")[:-1]:
+            json.loads(line)
+    return all(text.endswith(b"\n") or not text for text in texts)
 
 
 def said(walk):

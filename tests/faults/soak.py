@@ -23,7 +23,6 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests import oracle
 from tests.faults.walk import FAST, LETTERS, LOG, RESULTS, Walk, WorkerKiller, read_or_nothing
 
 LIVES = 6  # that are hurt, of one round; then it is left in peace

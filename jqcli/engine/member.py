@@ -52,7 +52,6 @@ class Worker:
     cause: Cause | None = None
     killed_at: float = 0.0
     blamed: tuple[int, int] | None = None
-    sent_at: float = 0.0
     rest_from: int = 0
 
     def is_gone(self, now: float) -> bool:
@@ -66,6 +65,10 @@ class Worker:
         if not self.is_ready or self.is_dead or self.is_stopping or self.cause is not None:
             return 0
         return 1 if self.ledger.is_running and now - self.ledger.began_at > _SHORT else _DEPTH
+
+    def is_waiting(self, now: float) -> bool:
+        """Tell whether all that it holds waits to be ruled, maybe for the very lines that were taken back elsewhere."""
+        return self.depth(now) > 0 and not self.ledger.is_running
 
     def overrun(self, now: float) -> tuple[Cause, tuple[int, int] | None] | None:
         """Return why it must be ended and the place to blame, if it takes longer than it may."""
@@ -89,7 +92,7 @@ class Worker:
         """Say for how long it should have spoken, while no attempt runs; empty where that is not too long."""
         if self.child.is_inside_frame and now - self.child.heard_at > FRAME_LIMIT:
             return "the worker stopped in the middle of a frame"
-        silence = now - max(self.child.heard_at, self.sent_at)
+        silence = now - max(self.child.heard_at, self.child.sent_at)
         is_deaf = (self.ledger.preparing or self.ledger.runs) and silence > PREPARE_LIMIT
         return f"the worker did not answer for {silence:.0f} s" if is_deaf else ""
 

@@ -83,3 +83,30 @@ def fuzz(session: nox.Session) -> None:
     """Try the properties with thousands of new cases each; takes some minutes."""
     install(session, "test")
     session.run("pytest", "-q", *(session.posargs or FUZZED), env={"HYPOTHESIS_PROFILE": "long"})
+
+
+KILL_POINTS = {
+    "once": ["-j 2", "-j 2 -b 1 -k", "-j 2 -b 2 --durability full", "-j 2 --durability none", "-j 0 -b 1"],
+    "twice": ["-j 0", "-j 0 -k", "-j 0 -b 2 --durability full", "-j 2"],
+    "edited": ["-j 2", "-j 2 -b 1 -k", "-j 0 --durability full"],
+    "crashes": ["-j 2 -b 1", "-j 2 -b 4 -k", "-j 2 --durability full"],
+    "calls": ["-j 2", "-j 2 -b 1 -k --durability full"],
+    "errors": ["-j 0 -b 1", "-j 2 -k", "-j 2 -b 2 --durability full"],
+}
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill a run at every place and every system call with an effect; some ten minutes, and `calls` needs strace."""
+    install(session, "test")
+    for walk, variants in KILL_POINTS.items():
+        for words in variants:
+            session.log(f"{walk}: {words}")
+            session.run("python", "-m", "tests.faults.walk", walk, "1", session.create_tmp(), *words.split())
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Hurt runs at random for ten minutes; `nox -s soak -- --minutes 60 --seed 7` sets how long, and the seed."""
+    install(session, "test")
+    session.run("python", "-m", "tests.faults.soak", *session.posargs)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jqcli.core.window import Window
     from jqcli.edge.outputs import Outputs
 
-_SYNC_EVERY = 1.0
+_LOOK_EVERY = 1.0  # seconds between two looks at the files, and two syncs
 _NO_ID = bytes(8)
 
 
@@ -47,7 +47,7 @@ class Recorder:
         self._letters: list[_Letter] = []
         self._doubles: list[bytes] = []
         self._due: deque[tuple[int, list[bytes]]] = deque()  # their turn has come
-        self._synced_at = time.monotonic()
+        self._looked_at = time.monotonic()
         self.head = head
         self.tally = Tally()
 
@@ -62,9 +62,9 @@ class Recorder:
         return self._results.is_full
 
     @property
-    def sync_at(self) -> float | None:
-        """The monotonic moment of the next sync, None where there is none."""
-        return self._synced_at + _SYNC_EVERY if self._durability == "batch" else None
+    def sync_at(self) -> float:
+        """The monotonic moment of the next `sync`."""
+        return self._looked_at + _LOOK_EVERY
 
     def begin(self) -> None:
         """With `full`, sync what earlier runs left and could not sync: it counts as done from here on."""
@@ -143,9 +143,12 @@ class Recorder:
         return self._results.flush()
 
     def sync(self, now: float) -> None:
-        """Sync if it is time to."""
-        if self.sync_at is not None and now >= self.sync_at:
-            self._sync()
+        """Look, if it is time to, whether the files are still those of this run, and sync them with `batch`."""
+        if now >= self.sync_at:
+            self._looked_at = now
+            self._check()
+            if self._durability == "batch":
+                self._sync()
 
     def end(self) -> None:
         """Write all that is held, with gaps where lines are unfinished, and sync for the last time."""
@@ -153,6 +156,7 @@ class Recorder:
             self._due.extend(self._window.release_all())
             self._write_due()
         self.flush()
+        self._check()
         if self._durability != "none":
             self._sync()
 
@@ -164,10 +168,13 @@ class Recorder:
         for status, count in Counter(status_of(record) for _, records in self._due for record in records).items():
             setattr(self.tally, status, getattr(self.tally, status) - count)
 
+    def _check(self) -> None:
+        self._dlq.check()
+        self._results.check()
+
     def _sync(self) -> None:
         self._dlq.sync()
         self._results.sync()
-        self._synced_at = time.monotonic()
 
     def _sync_fully(self) -> None:
         """Let what was written outlive a power cut before it counts, where that is asked for."""

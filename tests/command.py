@@ -185,14 +185,24 @@ class Folder:
         assert not is_calm or "Traceback" not in ran.err or "deeds.py" in ran.err, ran.err
         return ran
 
-    def start(self, *args, deed=True, **env):
-        """Start without waiting; stdin, stdout and stderr are pipes."""
+    def start(self, *args, deed=True, is_leader=False, **env):
+        """Start without waiting; stdin, stdout and stderr are pipes. `is_leader`: of a process group of its own."""
         pipe = subprocess.PIPE
         child = subprocess.Popen(
-            self.argv(*args, deed=deed), cwd=self.path, env=self.env(**env), stdin=pipe, stdout=pipe, stderr=pipe
+            self.argv(*args, deed=deed),
+            cwd=self.path,
+            env=self.env(**env),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            process_group=0 if is_leader else None,
         )
         self._started.append(child)
         return child
+
+    def keep(self, child):
+        """End a process that was started elsewhere with this folder."""
+        self._started.append(child)
 
     def start_shell(self, line, **env):
         """Start a line of shell, in which `$JQ` is the command with its handler."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 STATUSES = ("completed", "duplicate", "skipped")
 
@@ -129,3 +131,144 @@ def _check_executions(count, deaths, crashes):
         if name in attempts:
             most = attempts[name] * (1 + deaths) + crashes
             assert times <= most, f"{name} ran {times} times; {attempts[name]} attempts, {deaths} deaths"
+
+
+# By identity, where the input may have been edited between the runs. Keys are calculated again from the README's
+# words, so payloads may hold texts, integers, and floats that Python and orjson write alike.
+
+MADE = "made up"
+UNUSABLE = object()
+MEMBERS = {"payload", "id", "key"}  # those that are looked at here
+SHARING = ("duplicate_of_dead", "key_conflict")  # reasons of letters whose job did not run
+
+
+class Asked(NamedTuple):
+    """A line of the input: its identity, its own id as JSON (or MADE), the id of its record."""
+
+    identity: str
+    own: str
+    id: str
+
+
+def hash_of(data):
+    """Return the first 128 bits of BLAKE2b, in hexadecimal."""
+    return blake2b(data).hexdigest()[:32]
+
+
+def payload_hash(payload):
+    """Return the hash of a payload in its canonical form."""
+    return hash_of(json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def read_asked(data, stem="jobs"):
+    """Return the lines of an input's bytes."""
+    asked = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        made = canonical(f"{stem}:{number}")
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = UNUSABLE
+        is_envelope = isinstance(value, dict) and "payload" in value
+        if value is UNUSABLE or (is_envelope and value.keys() - MEMBERS):
+            asked.append(Asked(hash_of(b"!" + line), MADE, made))
+            continue
+        hashed = payload_hash(value["payload"] if is_envelope else value)
+        key = value.get("key") if is_envelope else None
+        own = canonical(value["id"]) if is_envelope and "id" in value else MADE
+        asked.append(Asked(hashed if key is None else f"={key}/{hashed}", own, made if own == MADE else own))
+    return asked
+
+
+def identity_of(record):
+    """Return the identity that a record or letter says it has; the tag is the same in all of a test's."""
+    text = record["key"].partition(":")[2]
+    return f"{text}/{record['payload_hash']}" if "payload_hash" in record else text
+
+
+def check_lines(now, results, letters, log=None, *, earlier=(), stem="jobs", deaths=0, crashes=0):
+    """Return the count of a finished run over an input that may have been edited since earlier ones (bytes each).
+
+    Every line that is in the input now has one record; there are no more of a kind than some version had lines, and
+    none that no version asked for; of one identity one job ran, and the others share its fate.
+    """
+    count = read_outputs(results, letters)
+    versions = [read_asked(data, stem) for data in (*earlier, now)]
+    known = {(each.identity, each.id): each.own for version in versions for each in version}
+    found = Counter()
+    for record in (*count.results, *count.dead):
+        place = identity_of(record), canonical(record["id"])
+        assert place in known, f"nobody asked for {place}"
+        found[place[0], known[place]] += 1
+    wanted = [Counter((each.identity, each.own) for each in version) for version in versions]
+    for kind, times in wanted[-1].items():
+        assert found[kind] >= times, f"{found[kind]} records for {times} lines: {kind}"
+    for kind, times in found.items():
+        most = max(version[kind] for version in wanted)
+        assert times <= most, f"{times} records for {most} lines: {kind}"
+    _check_sharing(count, is_edited=bool(earlier))
+    if log is not None:
+        _check_work(count, read_lines(log), deaths, crashes, is_edited=bool(earlier))
+    return count
+
+
+def has_run(record):
+    """Tell whether a record or letter is that of a job that ran itself."""
+    if "status" not in record:
+        return record["reason"] not in SHARING and record["attempts"] > 0
+    return record["status"] != "duplicate"
+
+
+def _check_sharing(count, *, is_edited):
+    """Fail where two jobs of one identity ran, or where a duplicate has another fate than its first.
+
+    A dead letter whose line stands elsewhere now, or is gone, does not keep a new line of its identity from running.
+    """
+    done, dead = {}, {}
+    for record in filter(has_run, count.results):
+        assert identity_of(record) not in done, f"ran twice: {record} and {done[identity_of(record)]}"
+        done[identity_of(record)] = record
+    for letter in filter(has_run, count.dead):
+        dead.setdefault(identity_of(letter), []).append(letter)
+    if not is_edited:
+        twice = [identity for identity, letters in dead.items() if len(letters) > 1 or identity in done]
+        assert not twice, f"ran twice: {twice}"
+    for record in count.results:
+        if record["status"] == "duplicate":
+            first = done[identity_of(record)]
+            assert record["duplicate_of"] in (None, first["id"]), record
+            assert record.get("result", first.get("result")) == first.get("result"), record
+    for letter in count.dead:
+        if letter["reason"] == "duplicate_of_dead":
+            assert letter["duplicate_of"] in (None, *(first["id"] for first in dead[identity_of(letter)])), letter
+
+
+def hash_in(record):
+    """Return the payload hash of a record or letter of a job."""
+    return record.get("payload_hash", identity_of(record))
+
+
+def _check_work(count, log, deaths, crashes, *, is_edited):
+    """Fail where a payload ran more often than attempts and deaths allow, or less often than its records say."""
+    count.executions = Counter(map(canonical, log))
+    times, attempts = Counter(map(payload_hash, log)), Counter()
+    for record in filter(has_run, (*count.results, *count.dead)):
+        attempts[hash_in(record)] += record["attempts"]
+    for hashed, tried in attempts.items():
+        least, most = tried - crashes, tried * (1 + deaths) + crashes
+        assert least <= times[hashed] <= most, f"{hashed} ran {times[hashed]} times; {tried} attempts, {deaths} deaths"
+    unknown = times.keys() - set(map(hash_in, (*count.results, *count.dead)))
+    assert is_edited or not unknown, f"work without a record: {unknown}"
+
+
+def settled_payloads(results, letters, *, dead=True):
+    """Return the payload hashes that have a record of a run by now; the last line of a file may be torn."""
+    lines = (*read_lines_whole(results), *(read_lines_whole(letters) if dead else ()))
+    return {hash_in(each) for each in lines if has_run(each)}
+
+
+def times_run(log):
+    """Count the executions in a side-effect log by payload hash; its last line may be torn."""
+    return Counter(map(payload_hash, read_lines_whole(log)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from jqcli.commands.handlers import handlers
 from jqcli.commands.plain import PlainCommand
 from jqcli.commands.run import run
 from jqcli.commands.verify import verify
+from jqcli.edge import failpoint
 
 EPILOG = (
     "Durations: 500ms, 30s, 5m, 1h30m. Sizes: 512MB, 1GiB. Every option reads JQ_RUN_<NAME> too, and "
@@ -61,5 +63,9 @@ def root(
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line (by default the process's own) and return its exit code."""
-    command = get_command(app)
-    return end(lambda: command.main(args, prog_name="jq-run", standalone_mode=False))
+
+    def command() -> object:
+        failpoint.arm(os.environ)
+        return get_command(app).main(args, prog_name="jq-run", standalone_mode=False)
+
+    return end(command)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 
+from jqcli.edge import failpoint
 from jqcli.errors import FileError, LockedError
 
 _LOCK_WAIT = 10.0  # seconds; a DLQ is locked for one append at a time
@@ -15,6 +16,7 @@ _LOCK_STEP = 0.005
 def lock_for_run(fd: int, path: str) -> None:
     """Lock a results file for the life of this run; raises LockedError, with the holder's pid, where one has it."""
     try:
+        failpoint.hit("results.lock")
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = find_holder(fd)
@@ -29,6 +31,7 @@ def lock_for_append(fd: int, path: str) -> None:
     deadline = time.monotonic() + _LOCK_WAIT
     while True:
         try:
+            failpoint.hit("letters.lock")
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.settled import Settled
+from jqcli.edge import failpoint
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
 from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
@@ -89,6 +90,7 @@ def open_outputs(place: Place) -> Outputs:
         return Outputs(ResultsFile(fd, place.output), letters, settled, renamed)
     except BaseException:
         if is_new and not os.fstat(fd).st_size:
+            failpoint.hit("results.unlink")
             os.unlink(place.output)
         os.close(fd)
         raise
@@ -97,6 +99,7 @@ def open_outputs(place: Place) -> Outputs:
 def _lock_results(path: str) -> int:
     while True:
         try:
+            failpoint.hit("results.open")
             fd = open_target(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
@@ -163,8 +166,11 @@ def _set_aside(path: str) -> str:
     for number in range(1000):
         target = f"{path}.{stamp}" + (f".{number}" if number else "")
         try:
-            os.link(path, target)
-            os.unlink(path)
+            # The name is taken first, so that nothing is overwritten and no file ever stands under two names.
+            failpoint.hit("aside.name")
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            failpoint.hit("aside.rename")
+            os.rename(path, target)
         except FileExistsError:
             continue
         except OSError as error:

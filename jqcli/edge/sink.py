@@ -15,6 +15,7 @@ import orjson
 
 from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
+from jqcli.edge import failpoint
 from jqcli.edge.lock import is_still, lock_for_append, unlock
 from jqcli.edge.sync import sync_file
 from jqcli.edge.target import open_target
@@ -30,6 +31,7 @@ _RECENT_BYTES = 64 << 20
 _FULL_BYTES = 4 << 20
 _FIND_BYTES = 1 << 18
 _NEAR_BYTES = 1 << 14
+_AGAIN = "the same command goes on from what is there now"
 UNNUMBERED = 0  # in place of a batch's number, for records that nobody will look for
 
 
@@ -51,6 +53,9 @@ class Results(Protocol):
     def flush(self) -> bool:
         """Write on without blocking; tell whether anything is left."""
 
+    def check(self) -> None:
+        """Raise FileError where another program has taken away or changed what was appended."""
+
     def sync(self) -> None:
         """Make what was appended outlive a power cut; raises FileError."""
 
@@ -66,17 +71,32 @@ class Results(Protocol):
         """Close what was opened."""
 
 
-def write_whole(fd: int, data: bytes | memoryview, path: str) -> None:
-    """Write at the end of a regular file, or cut it back to where it ended and raise FileError."""
+def write_whole(fd: int, data: bytes | memoryview, path: str, point: str = "append") -> None:
+    """Write at the end of a regular file, or cut it back to where it ended and raise FileError.
+
+    `point` names the place for failpoints.
+    """
     good = os.lseek(fd, 0, os.SEEK_END)
     view = memoryview(data)
     try:
         while view:
-            view = view[os.write(fd, view) :]
+            view = view[failpoint.write(point, fd, view) :]
     except OSError as error:
-        with suppress(OSError):  # a torn line is cut when the file is next opened
+        left = "what is there is whole, and the same command goes on"
+        try:
             os.ftruncate(fd, good)
-        raise FileError(f"{path}: {error.strerror}; what is there is whole, so the same command goes on") from error
+        except OSError:
+            left = "its last line may be torn; the same command cuts it and goes on"
+        raise FileError(f"{path}: {error.strerror}; {left}") from error
+
+
+@contextmanager
+def naming(path: str, doing: str = "") -> Iterator[None]:
+    """Let an error of the system name its file, and what was being done: it becomes a FileError."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}{doing}") from error
 
 
 class ResultsFile:
@@ -101,7 +121,8 @@ class ResultsFile:
         data = records[0] if len(records) == 1 else b"".join(records)
         if not data:
             return
-        write_whole(self._fd, data, self._path)
+        self._check_end()
+        write_whole(self._fd, data, self._path, "results.append")
         self._end += len(data)
         self._is_synced = False
         if batch != UNNUMBERED:
@@ -122,16 +143,16 @@ class ResultsFile:
             return None
         start, end = self._starts[batch], self._ends[batch]
         near = start + int((end - start) * share) - _NEAR_BYTES // 2
-        data = os.pread(self._fd, max(0, min(_NEAR_BYTES, end - near)), max(start, near))
+        data = self._read(max(0, min(_NEAR_BYTES, end - near)), max(start, near))
         found = search_records(data[data.find(b"\n") + 1 :] if near > start else data, key_text)
         if found is not None:
             return found
-        return search_records(os.pread(self._fd, end - start, start), key_text)
+        return search_records(self._read(end - start, start), key_text)
 
     def find_at(self, offset: int, key_text: str) -> First | None:
         """Return the first record of a key from an offset on."""
         rest = b""
-        while data := os.pread(self._fd, max(_FIND_BYTES, len(rest)), offset):  # as in the journal
+        while data := self._read(max(_FIND_BYTES, len(rest)), offset):  # as in the journal
             offset += len(data)
             lines, newline, rest = (rest + data).rpartition(b"\n")
             found = search_records(lines + newline, key_text)
@@ -139,9 +160,23 @@ class ResultsFile:
                 return found
         return None
 
+    def _read(self, size: int, offset: int) -> bytes:
+        with naming(self._path, " while reading it"):
+            return os.pread(self._fd, size, offset)
+
     def flush(self) -> bool:
         """Nothing is ever left."""
         return False
+
+    def check(self) -> None:
+        """Look whether the file is there, and as long as this run left it."""
+        if not is_still(self._fd, self._path):
+            raise FileError(f"{self._path}: was removed or replaced while this run wrote to it; {_AGAIN}")
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if os.lseek(self._fd, 0, os.SEEK_END) != self._end:
+            raise FileError(f"{self._path}: was changed by another program while this run wrote to it; {_AGAIN}")
 
     def sync(self) -> None:
         """Sync, if there is anything new, and at first what an earlier run left.
@@ -149,7 +184,7 @@ class ResultsFile:
         A failed sync is never tried again, since the kernel has dropped the data.
         """
         if not self._is_synced:
-            sync_file(self._fd, self._path, is_placed=self._is_placed)
+            sync_file(self._fd, self._path, is_placed=self._is_placed, point="results.sync")
             self._is_synced = self._is_placed = True
 
     def close(self) -> None:
@@ -209,18 +244,31 @@ class ResultsStream:
             while self._outbox and self._poll.poll(0):
                 data = self._outbox[0]
                 most = _PIPE_BUF if self._is_pipe else len(data)
-                sent = os.write(self.wait_fd, memoryview(data)[self._spot : self._spot + most])
+                sent = failpoint.write("stream.write", self.wait_fd, memoryview(data)[self._spot : self._spot + most])
                 self._spot += sent
                 self._size -= sent
                 if self._spot == len(data):
                     del self._outbox[0]
                     self._spot = 0
         except OSError as error:
+            self._cut_torn()
             self._outbox.clear()
             if error.errno == errno.EPIPE:
                 raise ReaderGoneError(f"the reader of {self._name} went away") from None
             raise FileError(f"{self._name}: {error.strerror}") from error
         return bool(self._outbox)
+
+    def _cut_torn(self) -> None:
+        """Take a line that was half written back out of a regular file, if it stands at its end."""
+        torn = len(self._outbox[0][: self._spot].rpartition(b"\n")[2]) if self._outbox else 0
+        if torn and not self._is_pipe:
+            with suppress(OSError):
+                end = os.lseek(self.wait_fd, 0, os.SEEK_CUR)
+                if end == os.fstat(self.wait_fd).st_size:
+                    os.ftruncate(self.wait_fd, end - torn)
+
+    def check(self) -> None:
+        """Do nothing: what has left is the reader's."""
 
     def sync(self) -> None:
         """Do nothing: a stream cannot be synced."""
@@ -235,6 +283,7 @@ class Letters:
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = self._open()
+        self._end = 0  # of what this run appended to this very file
         self._is_synced = os.fstat(self._fd).st_size == 0
         self._is_placed = False
 
@@ -242,7 +291,9 @@ class Letters:
         """Append whole letters; raises FileError or LockedError."""
         with self.locked() as fd:
             cut_torn_tail(fd, self.path)
-            write_whole(fd, letters, self.path)
+            self._check_end()
+            write_whole(fd, letters, self.path, "letters.append")
+            self._end = os.fstat(fd).st_size
         self._is_synced = False
 
     @contextmanager
@@ -254,10 +305,21 @@ class Letters:
         finally:
             unlock(self._fd)
 
+    def check(self) -> None:
+        """Look whether this run's letters are there; others may append to the file, or put a new one in its place."""
+        if self._end and not os.path.lexists(self.path):
+            raise FileError(f"{self.path}: was removed while this run wrote to it; {_AGAIN}")
+        if is_still(self._fd, self.path):
+            self._check_end()
+
+    def _check_end(self) -> None:
+        if os.fstat(self._fd).st_size < self._end:
+            raise FileError(f"{self.path}: was cut by another program while this run wrote to it; {_AGAIN}")
+
     def sync(self) -> None:
         """Sync, if there is anything new, and at first what earlier runs left."""
         if not self._is_synced:
-            sync_file(self._fd, self.path, is_placed=self._is_placed)
+            sync_file(self._fd, self.path, is_placed=self._is_placed, point="letters.sync")
             self._is_synced = self._is_placed = True
 
     def close(self) -> bool:
@@ -266,6 +328,7 @@ class Letters:
         try:
             is_empty = os.fstat(self._fd).st_size == 0
             if is_empty:
+                failpoint.hit("letters.unlink")
                 os.unlink(self.path)
         except OSError as error:
             raise FileError(f"{self.path}: {error.strerror}") from error
@@ -281,10 +344,12 @@ class Letters:
                 return
             os.close(self._fd)
             self._fd = self._open()
+            self._end = 0
             self._is_placed = False
 
     def _open(self) -> int:
         try:
+            failpoint.hit("letters.open")
             return open_target(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise FileError(f"{self.path}: {error.strerror}") from error
@@ -301,6 +366,7 @@ def cut_torn_tail(fd: int, path: str) -> int:
         step = 1 << 16
     if keep < size:
         try:
+            failpoint.hit("tail.cut")
             os.ftruncate(fd, keep)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror} while cutting its torn last line") from error

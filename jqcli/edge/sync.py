@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import os
 
+from jqcli.edge import failpoint
 from jqcli.errors import FileError
 
 
-def sync_file(fd: int, path: str, *, is_placed: bool) -> None:
-    """Make a file outlive a power cut; where it was not `is_placed` yet, its name in its folder too."""
+def sync_file(fd: int, path: str, *, is_placed: bool, point: str = "sync") -> None:
+    """Make a file outlive a power cut; where it was not `is_placed` yet, its name in its folder too.
+
+    `point` names the place for failpoints.
+    """
     try:
+        failpoint.hit(point)
         os.fdatasync(fd)
         if not is_placed:
             _sync_folder(os.path.dirname(path) or ".")

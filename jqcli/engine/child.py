@@ -70,7 +70,7 @@ class Child:
         self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
         self._decoder = Decoder(frame_limit)
         self._outbox = bytearray()
-        self.heard_at = time.monotonic()
+        self.heard_at = self.sent_at = time.monotonic()
         self.is_broken = False
         self._is_shut = False
         self.send(pack(Kind.SETUP, setup))
@@ -96,6 +96,7 @@ class Child:
 
     def send(self, *parts: bytes) -> None:
         """Send frames, as far as the worker takes them now; the rest goes when `flush` is called."""
+        self.sent_at = time.monotonic()
         sent = 0
         if not self._outbox and not self._is_shut and not self.is_broken:
             try:

@@ -23,7 +23,7 @@ from jqcli.engine.ledger import Ledger
 from jqcli.engine.memory import REVOKED, Memory, Writer, create_file
 from jqcli.engine.runner import Runner
 from jqcli.engine.worker import load_handlers
-from jqcli.errors import StopNow
+from jqcli.errors import FileError, StopNow
 
 if TYPE_CHECKING:
     from array import array
@@ -47,7 +47,10 @@ class Inline:
     def __init__(self, setup: Setup, specs: Specs) -> None:
         self._setup = setup
         self._specs = specs
-        fd = create_file()
+        try:
+            fd = create_file()
+        except OSError as error:
+            raise FileError(f"cannot start the engine: {error.strerror}") from error
         self._ledger, self._writer = Ledger(Memory(fd)), Writer(fd)
         os.close(fd)
         self._frames: deque[tuple[Kind, bytes]] = deque()

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 
+from jqcli.errors import FileError
+
 # Run with -I -S and without this package: it starts in 8 ms and holds nothing that the parent holds.
 _PROGRAM = """
 import os, signal, sys
@@ -33,13 +35,16 @@ class Keeper:
     """The parent's end of the keeper."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
-            [sys.executable, "-I", "-S", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own program
+                [sys.executable, "-I", "-S", "-c", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise FileError(f"cannot start the workers' keeper: {error.strerror}") from error
         assert self._process.stdin is not None  # noqa: S101 - asked for above
         self._fd = self._process.stdin.fileno()
         os.set_blocking(self._fd, False)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jqcli.engine.ledger import Ledger
 
 START_LIMIT = 60.0  # seconds that a worker may take to load its handlers
-PREPARE_LIMIT = 60.0  # seconds that reading one batch may take
+PREPARE_LIMIT = 60.0  # seconds that reading one batch may take, or no answer may come while no attempt runs
 FRAME_LIMIT = 10.0  # seconds of silence in the middle of a frame, outside an attempt
 KILL_LIMIT = 5.0  # seconds after which a killed process that does not end (state D) is given up
 LONG_ATTEMPT = 0.2  # an attempt this long gives the rest of its batch back while others idle
@@ -66,6 +66,10 @@ class Worker:
             return 0
         return 1 if self.ledger.is_running and now - self.ledger.began_at > _SHORT else _DEPTH
 
+    def is_waiting(self, now: float) -> bool:
+        """Tell whether all that it holds waits to be ruled, maybe for the very lines that were taken back elsewhere."""
+        return self.depth(now) > 0 and not self.ledger.is_running
+
     def overrun(self, now: float) -> tuple[Cause, tuple[int, int] | None] | None:
         """Return why it must be ended and the place to blame, if it takes longer than it may."""
         if not self.is_ready:
@@ -75,14 +79,22 @@ class Worker:
             return None
         running = self.ledger.running(now)
         if running is None:
-            is_silent = self.child.is_inside_frame and now - self.child.heard_at > FRAME_LIMIT
-            return (crash("the worker stopped in the middle of a frame"), None) if is_silent else None
+            silent = self._silence(now)
+            return (crash(silent), None) if silent else None
         age = now - running.since
         if running.index is None and age > PREPARE_LIMIT:
             return crash(f"reading its lines took over {PREPARE_LIMIT:.0f} s"), running.place
         if running.limit is not None and age > running.limit:
             return Cause("timeout", "jqcli.JobTimeout", f"took longer than {running.limit:g} s"), running.place
         return None
+
+    def _silence(self, now: float) -> str:
+        """Say for how long it should have spoken, while no attempt runs; empty where that is not too long."""
+        if self.child.is_inside_frame and now - self.child.heard_at > FRAME_LIMIT:
+            return "the worker stopped in the middle of a frame"
+        silence = now - max(self.child.heard_at, self.child.sent_at)
+        is_deaf = (self.ledger.preparing or self.ledger.runs) and silence > PREPARE_LIMIT
+        return f"the worker did not answer for {silence:.0f} s" if is_deaf else ""
 
     def next_step(self, now: float) -> Step:
         """Return how to get the rest back from a worker whose attempt takes long.

@@ -159,7 +159,7 @@ class Pool:
             self._watch_at = now + _WATCH_EVERY
         if self._is_revoked:
             self._return_jobs()
-        while self._orders and (worker := self._pick(now)) is not None:
+        while self._orders and (worker := self._pick(now, is_owed=True)) is not None:
             order = self._orders.pop(0)
             if isinstance(order, RunJobs):
                 self._send_jobs(worker, order)
@@ -377,7 +377,7 @@ class Pool:
 
     # Choosing
 
-    def _pick(self, now: float) -> Worker | None:
-        """Return the worker with the least to do that can take a batch."""
-        free = [w for w in self._workers if w.ledger.load < w.depth(now)]
+    def _pick(self, now: float, *, is_owed: bool = False) -> Worker | None:
+        """Return the worker with the least to do that can take a batch, or one that was taken back (`is_owed`)."""
+        free = [w for w in self._workers if w.ledger.load < w.depth(now) or (is_owed and w.is_waiting(now))]
         return min(free, key=lambda w: w.ledger.load) if free else None

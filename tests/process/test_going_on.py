@@ -54,6 +54,7 @@ def kill_after_some_work(folder, chance, *words):
     "seed, words", [(1, []), (2, ["-b", "1"]), (3, ["-b", "50", "-k"]), (4, ["--durability", "full"])]
 )
 def test_killed_again_and_again_the_same_command_ends_with_the_right_answer(folder, seed, words):
+    """Fault 16: at random moments."""
     chance = random.Random(seed)
     folder.write("jobs.jsonl", mixed_jobs(150))
     deaths = sum(kill_after_some_work(folder, chance, *words) for _ in range(3))
@@ -86,6 +87,7 @@ def test_a_finished_command_without_dead_letters_says_in_one_line_that_there_is_
 
 
 def test_of_an_edited_input_every_line_has_a_record_and_none_that_had_one_runs_again(folder):
+    """Fault 18: after a kill at a random moment."""
     chance = random.Random(5)
     jobs = mixed_jobs(120)
     folder.write("jobs.jsonl", jobs)
@@ -137,7 +139,7 @@ def test_an_appended_line_that_repeats_a_settled_one_is_its_duplicate_also_of_a_
 
 
 def test_a_torn_last_line_is_cut_and_only_its_job_runs_again(folder):
-    """Some lengths with the real command; many more without a worker, in the test below."""
+    """Fault 27: some lengths with the real command; many more without a worker, in the test below."""
     folder.write("jobs.jsonl", [{"n": 1}, {"n": 2}, {"do": "reject", "n": 3}, {"do": "reject", "n": 4}])
     folder.run("jobs.jsonl", "-o", "results.jsonl", "-j", "1", "-k", code=1)
     results, letters = (folder / "results.jsonl").read_bytes(), (folder / "jobs.dlq.jsonl").read_bytes()
@@ -160,7 +162,7 @@ def test_a_torn_last_line_is_cut_and_only_its_job_runs_again(folder):
 
 
 def test_a_last_line_torn_at_any_length_is_cut_in_results_and_letters(folder):
-    """The same without a worker, for many lengths, each in a child of its own; tests/edge/test_sink.py cuts at all."""
+    """Fault 27: without a worker, many lengths, each in a child of its own; tests/edge/test_sink.py cuts at all."""
     folder.write(
         "jobs.jsonl", [{"n": 1}, {"n": 2, "text": "\u00e9\\"}, {"do": "reject", "n": 3}, {"do": "reject", "n": 4}]
     )
@@ -236,6 +238,7 @@ def test_fresh_renames_and_deletes_nothing(folder):
 )
 @pytest.mark.parametrize("name", ["results.jsonl", "jobs.dlq.jsonl"])
 def test_a_file_that_is_not_ours_is_refused_and_not_touched(folder, name, content):
+    """Fault 28: foreign lines, binary."""
     folder.write("jobs.jsonl", [1, {"do": "reject"}])
     folder.write(name, content)
     ran = folder.run("jobs.jsonl", "-o", "results.jsonl", code=65)
@@ -253,6 +256,7 @@ def test_where_the_dead_letters_are_not_ours_no_results_file_is_left_behind(fold
 
 
 def test_a_folder_or_a_loop_of_links_in_place_of_a_file_is_an_error_and_stays(folder):
+    """Fault 28: a folder, a loop."""
     folder.write("jobs.jsonl", [1])
     (folder / "results.jsonl").mkdir()
     assert folder.run("jobs.jsonl", "-o", "results.jsonl").code in (2, 74)
@@ -277,6 +281,7 @@ def test_results_of_another_handler_key_or_format_are_refused_by_name(folder):
 
 
 def test_a_second_run_on_the_same_results_ends_at_once_with_the_holders_pid(folder):
+    """Fault 29: two on one output."""
     folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}])
     first = folder.start("jobs.jsonl", "-o", "results.jsonl")
     wait_for(folder.pids)
@@ -290,6 +295,7 @@ def test_a_second_run_on_the_same_results_ends_at_once_with_the_holders_pid(fold
 
 
 def test_two_runs_that_share_a_dead_letter_file_lose_and_double_nothing(folder):
+    """Fault 29: two with one DLQ."""
     for name in ("a", "b"):
         folder.write(f"{name}.jsonl", [{"do": "reject", "n": n, "in": name} for n in range(60)])
     children = [
@@ -402,7 +408,7 @@ def test_two_lines_with_one_id_and_other_payloads_have_a_record_each(folder):
 
 
 def test_the_parent_killed_while_a_worker_is_in_a_job_leaves_the_lock_free_and_nobody_alive(folder):
-    """FAULTS 17."""
+    """Fault 17: inside `$(…)`."""
     folder.write("jobs.jsonl", [{"do": "fork_background", "file": "never"}])
     child = folder.start_shell("echo got $($JQ jobs.jsonl & echo $! > parent; wait)")
     wait_for(lambda: len(folder.pids()) == 2)

@@ -25,6 +25,7 @@ def nobody_is_left(folder):
 
 
 def test_one_ctrl_c_drains_shows_the_summary_and_gives_the_cursor_back(folder):
+    """Fault 19: once."""
     waiting = {"do": "wait", "file": "go"}
     folder.write(
         "jobs.jsonl",
@@ -52,6 +53,7 @@ def test_one_ctrl_c_drains_shows_the_summary_and_gives_the_cursor_back(folder):
 
 
 def test_two_ctrl_c_stop_at_once_and_charge_nobody(folder):
+    """Fault 19: twice."""
     waiting = {"do": "wait", "file": "go"}
     folder.write("jobs.jsonl", [waiting, {"n": 1}])
     screen = folder.screen("jobs.jsonl", "-o", "results.jsonl", "--max-crashes", "1", "-r", "1")
@@ -73,6 +75,7 @@ def test_two_ctrl_c_stop_at_once_and_charge_nobody(folder):
 
 
 def test_sigterm_with_a_hanging_job_ends_within_the_grace_and_the_same_command_goes_on(folder):
+    """Fault 20: SIGTERM."""
     folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, *({"n": n} for n in range(20))])
     child = folder.start("jobs.jsonl", "-o", "results.jsonl", "--grace", "300ms", *FAST)
     wait_for(
@@ -92,6 +95,7 @@ def test_sigterm_with_a_hanging_job_ends_within_the_grace_and_the_same_command_g
 
 
 def test_sighup_is_129_and_resumable(folder):
+    """Fault 21: SIGHUP."""
     folder.write("jobs.jsonl", [{"do": "pause", "seconds": 0.01, "n": n} for n in range(300)])
     child = folder.start("jobs.jsonl", "-o", "results.jsonl", *FAST)
     wait_for_execution(folder, {"do": "pause", "seconds": 0.01, "n": 20})
@@ -103,6 +107,7 @@ def test_sighup_is_129_and_resumable(folder):
 
 
 def test_sighup_is_ignored_under_nohup(folder):
+    """Fault 21: under nohup."""
     folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}])
     child = folder.start_shell("nohup $JQ jobs.jsonl -o results.jsonl & echo $! > parent; wait $!")
     wait_for(folder.pids)
@@ -115,6 +120,7 @@ def test_sighup_is_ignored_under_nohup(folder):
 
 
 def test_a_reader_that_leaves_is_141_without_a_traceback_and_the_workers_are_gone(folder):
+    """Fault 22: a pipe into `head`."""
     folder.write("jobs.jsonl", [{"do": "return_large", "n": n} for n in range(2000)])
     ran = folder.shell("$JQ jobs.jsonl 2> said | head -1; echo ${PIPESTATUS[0]}")
     first, code = ran.out.splitlines()
@@ -138,7 +144,7 @@ def test_a_reader_that_is_slow_bounds_what_is_done_ahead(folder):
 
 
 def test_a_stopped_and_continued_run_loses_nothing(folder):
-    """FAULTS 23, shorter."""
+    """Fault 23: shorter."""
     folder.write("jobs.jsonl", [{"do": "pause", "seconds": 0.01, "n": n} for n in range(60)])
     child = folder.start("jobs.jsonl", "-o", "results.jsonl")
     wait_for_execution(folder, {"do": "pause", "seconds": 0.01, "n": 10})

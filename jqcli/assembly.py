@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jqcli.config import Settings
     from jqcli.core.codec import Scheme
     from jqcli.edge.interrupt import Interrupts
-    from jqcli.edge.source import Source
+    from jqcli.edge.feed import Feed
     from jqcli.engine.base import Engine
     from jqcli.policy import Policy
 
@@ -36,7 +36,12 @@ _BATCHES_A_WORKER = 4
 
 def open_files(settings: Settings, stdout_fd: int) -> Outputs:
     """Open results and DLQ, and read what earlier runs settled."""
-    place = Place(
+    return open_outputs(place_of(settings, stdout_fd))
+
+
+def place_of(settings: Settings, stdout_fd: int) -> Place:
+    """Return where a run writes."""
+    return Place(
         output=settings.output,
         dlq=settings.dlq,
         tag=tag_of(settings),
@@ -44,13 +49,12 @@ def open_files(settings: Settings, stdout_fd: int) -> Outputs:
         fresh=settings.fresh,
         stdout_fd=stdout_fd,
     )
-    return open_outputs(place)
 
 
 def make_loop(
     settings: Settings,
     scheme: Scheme,
-    source: Source,
+    source: Feed,
     engine: Engine,
     policies: dict[str | None, Policy],
     outputs: Outputs,
@@ -105,4 +109,6 @@ def _head_of(settings: Settings) -> LetterHead:
         output=journal_path(settings.output),
         input_format=settings.input_format,
         run=os.urandom(6).hex(),
+        key_path=settings.key,
+        tenant_path=settings.tenant,
     )

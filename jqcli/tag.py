@@ -17,7 +17,12 @@ _FORMATS = ("auto", "envelope", "raw")
 
 def tag_of(settings: Settings) -> str:
     """Return the tag that this run's keys carry."""
-    return make_tag(printable(_name_of(settings.handler.spec)), settings.key, settings.input_format)
+    return settings.tag or tag_for(settings.handler.spec, settings.key, settings.input_format)
+
+
+def tag_for(spec: str, key: str | None, input_format: str) -> str:
+    """Return the tag of a handler, a `--key` and an `--input-format`."""
+    return make_tag(printable(_name_of(spec)), key, input_format)
 
 
 def explain_tag(settings: Settings, tag: str) -> str:

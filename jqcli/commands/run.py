@@ -124,7 +124,7 @@ def run(
 
 def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Settings:
     return build_settings(
-        _given(ctx) | {"inputs": ctx.params["inputs"] or ()},
+        given_options(ctx) | {"inputs": ctx.params["inputs"] or ()},
         load_config(config, profile),
         environment=read_environment(os.environ),
         installed=installed_handlers(),
@@ -135,7 +135,7 @@ def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Setti
     )
 
 
-def _given(ctx: typer.Context) -> dict[str, object]:
+def given_options(ctx: typer.Context) -> dict[str, object]:
     """Return the options of the command line, and not the defaults."""
     sources = {name: ctx.get_parameter_source(name) for name in OPTION_NAMES}
     return {name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}

@@ -24,7 +24,7 @@ _NL = orjson.OPT_APPEND_NEWLINE
 
 
 class LetterHead(NamedTuple):
-    """What all letters of a run have in common."""
+    """What all letters of a run have in common; the paths are those of `--key` and `--tenant`."""
 
     tag: str
     handlers: dict[str | None, str]
@@ -32,6 +32,8 @@ class LetterHead(NamedTuple):
     output: str | None
     input_format: str
     run: str
+    key_path: str | None = None
+    tenant_path: str | None = None
 
 
 class OversizedLine(Protocol):
@@ -143,12 +145,14 @@ def oversized_letter(
 def _origin(
     head: LetterHead, where: str, job: Job | None, tenant: str | int | None, dead_at: float
 ) -> dict[str, object]:
+    paths = {"key_path": head.key_path, "tenant_path": head.tenant_path}
     return {
         "source": where,
         "handler": head.handlers.get(job.asks.handler if job is not None else None),
         "cwd": head.cwd,
         "output": head.output,
         "input_format": head.input_format,
+        **{name: path for name, path in paths.items() if path is not None},
         "tenant": tenant,
         "run": head.run,
         "dead_at": timestamp(dead_at),

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from jqcli.core.settled import Settled
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
+from jqcli.edge.merge import tidy
 from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
 from jqcli.errors import FileError, ForeignFileError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jqcli.edge.redrive_outputs import RedriveLetters
 
 _HEAD = b'{"id":'
 
@@ -38,7 +41,7 @@ class Outputs(NamedTuple):
     """The open files, and what earlier runs settled."""
 
     results: Results
-    letters: Letters
+    letters: Letters | RedriveLetters
     settled: Settled
     renamed: list[str]
 
@@ -66,6 +69,7 @@ def open_outputs(place: Place) -> Outputs:
     Raises LockedError where another run has the results, ForeignFileError where a file is not this run's, and
     FileError where it cannot be opened. A file that is refused is not changed.
     """
+    tidy(place.dlq)
     settled = Settled()
     renamed: list[str] = []
     if not is_journal(place.output):
@@ -89,6 +93,22 @@ def open_outputs(place: Place) -> Outputs:
             os.unlink(place.output)
         os.close(fd)
         raise
+
+
+def open_results(place: Place, settled: Settled) -> Results:
+    """Open the results alone, for a redrive, and read into `settled` what of them matters to it."""
+    if not is_journal(place.output):
+        return _open_stream(place)
+    assert place.output is not None  # noqa: S101 - a journal has a path
+    fd = _lock_results(place.output)
+    try:
+        read_results(fd, place.output, place.tag, settled, place.explain)
+        _check_tail(fd, place.output)
+        cut_torn_tail(fd, place.output)
+    except BaseException:
+        os.close(fd)
+        raise
+    return ResultsFile(fd, place.output)
 
 
 def _lock_results(path: str) -> int:

@@ -1,0 +1,259 @@
+"""A redrive: a run whose jobs are those of dead letters. The order of its effects, and what each crash leaves.
+
+Three files: the DLQ; the results; and the redrive's own, `<dlq>.redrive`, which is append-only and locked for its life, so
+that there is one redrive a DLQ at a time. The DLQ itself is not touched before the end: other runs may append to it.
+
+1.  The redrive's file is locked. What another redrive left there is merged first (step 5), unless that asked for the same.
+2.  A worker has loaded the handler; the results are locked, read, and freed of a torn line. Then the header is written
+    and synced: what was asked, and where DLQ and results end.
+        Crash before: nothing happened. From here on: the same command goes on; any other command that opens the DLQ does
+        step 5 first.
+3.  Of a job whose line was amended, or means another identity than its letter says, that is written and synced.
+        Crash: the job has not run; its line is amended already.
+4.  Jobs run. A result is appended to the results, or the longer letter to the redrive's file: each job has one of them,
+    as in any run. Results on a stream are noted in the redrive's file once the reader has taken them.
+        Crash: jobs with a result behind the header's mark, with a note, or with a longer letter have their outcome. The
+        others run (again). A torn last line in either file is cut, and its job runs again.
+5.  At the end: results and the redrive's file are synced. A new DLQ is written beside the old one: its letters up to the
+    header's mark, without those whose job has a result, with the longer letters in the place of theirs. Under the DLQ's
+    lock follows what was appended since; it is synced; its inode is written to the redrive's file; it is renamed.
+        Crash before the renaming: the old DLQ is whole and step 5 is done again. After it: the DLQ is the file that the
+        redrive's file names, so step 5 is over.
+6.  The redrive's file is removed.
+
+A redrive that was stopped, not killed, ends at step 4, and so leaves what a crash leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jqcli.assembly import place_of
+from jqcli.core.codec import Scheme, read_line
+from jqcli.core.letter import Letter, claim_of, extend_letter, find_members, parse_letter
+from jqcli.core.prepare import id_text, key_member
+from jqcli.edge.letter import LetterFile
+from jqcli.edge.merge import merge
+from jqcli.edge.outputs import Outputs, is_journal, open_results
+from jqcli.edge.redrive_log import Header, RedriveLog, again_line, amend_line
+from jqcli.edge.redrive_outputs import Done, NotedStream, RedriveLetters
+from jqcli.edge.redrive_source import RedriveSource, Row
+from jqcli.errors import FileError
+from jqcli.model import Job, Line, Unusable
+from jqcli.report import say
+from jqcli.run import execute, scheme_of
+from jqcli.selection import Ask, Selection, envelope_of, find_source, select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jqcli.config import Settings
+    from jqcli.core.tally import Tally
+    from jqcli.edge.redrive_log import Progress
+
+_STRANGE = "not of the identity that their line has with this configuration"
+
+
+def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings]) -> int:
+    """Retry the dead letters that are asked for, and return the exit code; `build` makes the settings of the run.
+
+    Raises LockedError where another redrive of this DLQ is at work, and what a run raises.
+    """
+    with RedriveLog(os.path.realpath(dlq)) as log:
+        if log.header is not None and log.header.asked != ask.said:
+            merge(log)
+        while True:
+            progress = log.read()
+            selection = select(log, progress, ask)
+            if not selection.offsets:
+                code = 1 if selection.before["dead"] else 0
+                _say_nothing_to_do(dlq, selection)
+                merge(log)
+                return code
+            settings = build(selection)
+            if log.header is None or log.header.results == _results_path(settings):
+                break
+            merge(log)
+        job_file = LetterFile(log.dlq, selection.end)
+        try:
+            lives = _Lives(log, progress, selection, ask, settings, job_file)
+            code = execute(settings, lives)
+        finally:
+            job_file.close()
+        if code in (0, 1):
+            merge(log)
+        _say_left(dlq, lives.left, lives.example)
+        return code
+
+
+def _say_nothing_to_do(dlq: str, selection: Selection) -> None:
+    settled = sum(selection.before.values())
+    why = f"all {settled:,} letters that were asked for are settled" if settled else "no letter is to be retried"
+    say(f"{dlq}: nothing to do, {why}")
+    _say_left(dlq, selection.left, "")
+
+
+def _say_left(dlq: str, left: Counter[str], example: str) -> None:
+    for why, count in left.items():
+        said = "letter is left" if count == 1 else "letters are left"
+        say(f"{dlq}: {count:,} {said} as before: {why}")
+    if example:
+        say(f"{dlq}: such as {example}")
+
+
+class _Lives:
+    """The letters of one redrive on their way; a `Redrive` as `execute` wants it."""
+
+    def __init__(
+        self,
+        log: RedriveLog,
+        progress: Progress,
+        selection: Selection,
+        ask: Ask,
+        settings: Settings,
+        letters: LetterFile,
+    ) -> None:
+        self._log = log
+        self._progress = progress
+        self._selection = selection
+        self._ask = ask
+        self._letters = letters
+        self._scheme: Scheme = scheme_of(settings)
+        self._tag = settings.tag or ""
+        self._max_line = settings.max_line
+        self._amended: dict[int, list[int]] = {}  # offsets by the claim of the amended line
+        self._is_unsynced = False
+        self.left = Counter(selection.left)
+        self.example = ""
+        self.source = RedriveSource(
+            tuple(selection.names), tuple(selection.stems), len(selection.offsets), self._rows(), self._release
+        )
+
+    def open(self, settings: Settings, stdout_fd: int) -> Outputs:
+        """Open the results, and write down that the redrive begins."""
+        done = Done(wanted=self._selection.keys)
+        results = open_results(place_of(settings, stdout_fd), done)
+        done.wanted = frozenset()
+        path = _results_path(settings)
+        if self._log.header is None:
+            size = 0 if path is None else os.path.getsize(path)
+            self._log.begin(Header(self._selection.end, path, size, self._ask.said))
+        remains = self._selection.total > len(self._selection.offsets) or bool(self._selection.before["dead"])
+        letters = RedriveLetters(self._log, self._grow, has_any=remains)
+        return Outputs(results if path is not None else NotedStream(results, self._log), letters, done, [])
+
+    def count_before(self, tally: Tally) -> None:
+        """Count what an earlier start of this redrive came to."""
+        before = self._selection.before
+        count = sum(before.values())
+        tally.read += count
+        tally.settled_before += count
+        tally.completed += before["completed"]
+        tally.duplicate += before["duplicate"]
+        tally.skipped += before["skipped"]
+        tally.dead += before["dead"]
+        tally.dead_before += before["dead"]
+
+    # Letters become lines
+
+    def _rows(self) -> Iterator[Row]:
+        for offset in self._selection.offsets:
+            letter = self._letter_at(offset)
+            row = self._make_row(letter)
+            if row is not None:
+                yield row
+
+    def _make_row(self, letter: Letter) -> Row | None:
+        """Return the line of a letter's job, None where it cannot be taken up; note it where it is another line now."""
+        place = self._progress.amended.last(letter.spot)
+        if place is not None:
+            claim, data = self._log.job_at(place)
+            self._amended.setdefault(claim, []).append(letter.offset)
+        else:
+            claim, data = None, (self._ask.amend(letter) if self._ask.amend is not None else None) or letter.job
+        spot = None if data is None else find_source(letter, self._envelope(data), self._selection.stems)
+        if data is None or spot is None:
+            return self._leave(letter, "of lines that are no jobs", "")
+        row = Row(spot[0], spot[1] or self.source.bytes_read + 1, data)
+        if claim is None and not self._is_same(letter, row):
+            return None
+        if len(data) > self._max_line:
+            return self._leave(letter, "of lines longer than --max-line", "")
+        return row
+
+    def _is_same(self, letter: Letter, row: Row) -> bool:
+        """Tell whether a line may run for a letter: its identity is the letter's, or it is noted as another's."""
+        names, stems = self._selection.names, tuple(self._selection.stems)
+        job = read_line(Line(names[row.source], stems[row.source], row.number, row.data), self._scheme)
+        if not isinstance(job, Job):
+            why = job.message if isinstance(job, Unusable) else "a blank line"
+            self._leave(letter, "of lines that are no jobs", why)
+            return False
+        claim = self._claim_of(job)
+        was_unusable = letter.verdict.reason in ("invalid_job", "invalid_json", "line_too_long")
+        if row.data == letter.job and claim == letter.claim:
+            return True
+        if row.data == letter.job and not was_unusable:
+            self._leave(letter, _STRANGE, "")
+            return False
+        self._log.append(amend_line(letter.spot, claim, row.data))
+        self._amended.setdefault(claim, []).append(letter.offset)
+        self._is_unsynced = True
+        return True
+
+    def _claim_of(self, job: Job) -> int:
+        head = b'{"id":%b,"key":"%b:%b",' % (id_text(job.id), self._tag.encode(), key_member(job))
+        return claim_of(head)
+
+    def _envelope(self, data: bytes) -> object:
+        try:
+            return envelope_of(orjson.loads(data), self._scheme.input_format)
+        except ValueError:
+            return None
+
+    def _leave(self, letter: Letter, why: str, detail: str) -> None:
+        self.left[why] += 1
+        if not self.example:
+            self.example = f"{letter.id}: {detail}" if detail else letter.id
+
+    def _release(self) -> None:
+        if self._is_unsynced:
+            self._log.sync()
+            self._is_unsynced = False
+
+    # Letters come back
+
+    def _grow(self, new: bytes) -> bytes:
+        """Return the line of the redrive's file for a new letter: the old one's identity and history, and one more death."""
+        claim = claim_of(new)
+        amended = self._amended.get(claim)
+        offset = amended.pop(0) if amended else self._selection.claims.take(claim)
+        old = self._letter_at(offset) if offset is not None else self._find_by_line(new)
+        return again_line(old.spot, extend_letter(old.line, new, is_amended=amended is not None))
+
+    def _find_by_line(self, new: bytes) -> Letter:
+        """Return the old letter of a job that no worker could even parse without dying: its new letter has no identity."""
+        members = find_members(new) or {}
+        text = orjson.loads(members[b"raw"]).encode() if b"raw" in members else members.get(b"job")
+        for offset in self._selection.offsets:
+            letter = self._letter_at(offset)
+            if letter.job == text and self._selection.claims.take(letter.claim) is not None:
+                return letter
+        raise FileError(f"{self._log.dlq}: the letter of a job that was retried is not there any more")
+
+    def _letter_at(self, offset: int) -> Letter:
+        letter = parse_letter(self._letters.read_at(offset), self._log.dlq, offset)
+        if letter is None:
+            raise FileError(f"{self._log.dlq}: was changed by another program while it was retried")
+        return letter
+
+
+def _results_path(settings: Settings) -> str | None:
+    """Return the whole path of the results, None for a stream."""
+    if settings.output is None or not is_journal(settings.output):
+        return None
+    return os.path.abspath(settings.output)

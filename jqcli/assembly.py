@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from jqcli.config import Settings
     from jqcli.core.codec import Scheme
-    from jqcli.edge.interrupt import Interrupts
     from jqcli.edge.feed import Feed
+    from jqcli.edge.interrupt import Interrupts
     from jqcli.engine.base import Engine
     from jqcli.policy import Policy
 

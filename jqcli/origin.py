@@ -42,7 +42,7 @@ class Origins:
         """Count one letter."""
         said = letter.parsed
         chosen = isinstance(said.get("job"), dict) and "payload" in said["job"] and "handler" in said["job"]
-        is_chosen = chosen and said.get("input_format") != "raw"
+        is_chosen = chosen and said.get("input_format") != "raw" and said["reason"] != "invalid_job"
         origin = Origin(
             tag=str(said["key"]).partition(":")[0],
             handler=None if is_chosen else _text(said.get("handler")),

@@ -1,22 +1,23 @@
 """A redrive: a run whose jobs are those of dead letters. The order of its effects, and what each crash leaves.
 
-Three files: the DLQ; the results; and the redrive's own, `<dlq>.redrive`, which is append-only and locked for its life, so
-that there is one redrive a DLQ at a time. The DLQ itself is not touched before the end: other runs may append to it.
+Three files: the DLQ; the results; and the redrive's own, `<dlq>.redrive`, which is append-only and locked for its life,
+so that there is one redrive a DLQ at a time. The DLQ itself is not touched before the end: other runs may append to it.
 
-1.  The redrive's file is locked. What another redrive left there is merged first (step 5), unless that asked for the same.
+1.  The redrive's file is locked. What another redrive left there is merged first (step 5), unless that asked for the
+    same.
 2.  A worker has loaded the handler; the results are locked, read, and freed of a torn line. Then the header is written
     and synced: what was asked, and where DLQ and results end.
-        Crash before: nothing happened. From here on: the same command goes on; any other command that opens the DLQ does
-        step 5 first.
+        Crash before: nothing happened. From here on: the same command goes on; any other command that opens the DLQ
+        does step 5 first.
 3.  Of a job whose line was amended, or means another identity than its letter says, that is written and synced.
         Crash: the job has not run; its line is amended already.
 4.  Jobs run. A result is appended to the results, or the longer letter to the redrive's file: each job has one of them,
     as in any run. Results on a stream are noted in the redrive's file once the reader has taken them.
         Crash: jobs with a result behind the header's mark, with a note, or with a longer letter have their outcome. The
         others run (again). A torn last line in either file is cut, and its job runs again.
-5.  At the end: results and the redrive's file are synced. A new DLQ is written beside the old one: its letters up to the
-    header's mark, without those whose job has a result, with the longer letters in the place of theirs. Under the DLQ's
-    lock follows what was appended since; it is synced; its inode is written to the redrive's file; it is renamed.
+5.  At the end: results and the redrive's file are synced. A new DLQ is written beside the old one: its letters up to
+    the header's mark, without those whose job has a result, with the longer letters in the place of theirs. Under the
+    DLQ's lock follows what was appended since; it is synced; its inode is written to the redrive's file; it is renamed.
         Crash before the renaming: the old DLQ is whole and step 5 is done again. After it: the DLQ is the file that the
         redrive's file names, so step 5 is over.
 6.  The redrive's file is removed.
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -49,12 +50,13 @@ from jqcli.run import execute, scheme_of
 from jqcli.selection import Ask, Selection, envelope_of, find_source, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from jqcli.config import Settings
     from jqcli.core.tally import Tally
     from jqcli.edge.redrive_log import Progress
 
+_NO_JOB = "of lines that are no jobs"
 _STRANGE = "not of the identity that their line has with this configuration"
 
 
@@ -170,35 +172,37 @@ class _Lives:
     def _make_row(self, letter: Letter) -> Row | None:
         """Return the line of a letter's job, None where it cannot be taken up; note it where it is another line now."""
         place = self._progress.amended.last(letter.spot)
-        if place is not None:
-            claim, data = self._log.job_at(place)
-            self._amended.setdefault(claim, []).append(letter.offset)
-        else:
-            claim, data = None, (self._ask.amend(letter) if self._ask.amend is not None else None) or letter.job
+        claim, data = (None, self._line_of(letter)) if place is None else self._log.job_at(place)
         spot = None if data is None else find_source(letter, self._envelope(data), self._selection.stems)
         if data is None or spot is None:
-            return self._leave(letter, "of lines that are no jobs", "")
-        row = Row(spot[0], spot[1] or self.source.bytes_read + 1, data)
-        if claim is None and not self._is_same(letter, row):
+            self._leave(letter, _NO_JOB)
             return None
         if len(data) > self._max_line:
-            return self._leave(letter, "of lines longer than --max-line", "")
-        return row
+            self._leave(letter, "of lines longer than --max-line")
+            return None
+        row = Row(spot[0], spot[1] or self.source.bytes_read + 1, data)
+        if claim is not None:
+            self._amended.setdefault(claim, []).append(letter.offset)
+        return row if claim is not None or self._may_run(letter, row) else None
 
-    def _is_same(self, letter: Letter, row: Row) -> bool:
-        """Tell whether a line may run for a letter: its identity is the letter's, or it is noted as another's."""
+    def _line_of(self, letter: Letter) -> bytes | None:
+        amended = None if self._ask.amend is None else self._ask.amend(letter)
+        return letter.job if amended is None else amended
+
+    def _may_run(self, letter: Letter, row: Row) -> bool:
+        """Tell whether a line may run for a letter: it is the letter's own, or is noted as what it runs as."""
         names, stems = self._selection.names, tuple(self._selection.stems)
         job = read_line(Line(names[row.source], stems[row.source], row.number, row.data), self._scheme)
         if not isinstance(job, Job):
             why = job.message if isinstance(job, Unusable) else "a blank line"
-            self._leave(letter, "of lines that are no jobs", why)
+            self._leave(letter, _NO_JOB, why)
             return False
         claim = self._claim_of(job)
-        was_unusable = letter.verdict.reason in ("invalid_job", "invalid_json", "line_too_long")
-        if row.data == letter.job and claim == letter.claim:
+        is_its_own = row.data == letter.job
+        if is_its_own and claim == letter.claim:
             return True
-        if row.data == letter.job and not was_unusable:
-            self._leave(letter, _STRANGE, "")
+        if is_its_own and letter.verdict.reason != "invalid_job":  # which may be a job by now
+            self._leave(letter, _STRANGE)
             return False
         self._log.append(amend_line(letter.spot, claim, row.data))
         self._amended.setdefault(claim, []).append(letter.offset)
@@ -209,13 +213,13 @@ class _Lives:
         head = b'{"id":%b,"key":"%b:%b",' % (id_text(job.id), self._tag.encode(), key_member(job))
         return claim_of(head)
 
-    def _envelope(self, data: bytes) -> object:
+    def _envelope(self, data: bytes) -> Mapping[str, Any] | None:
         try:
             return envelope_of(orjson.loads(data), self._scheme.input_format)
         except ValueError:
             return None
 
-    def _leave(self, letter: Letter, why: str, detail: str) -> None:
+    def _leave(self, letter: Letter, why: str, detail: str = "") -> None:
         self.left[why] += 1
         if not self.example:
             self.example = f"{letter.id}: {detail}" if detail else letter.id
@@ -228,7 +232,7 @@ class _Lives:
     # Letters come back
 
     def _grow(self, new: bytes) -> bytes:
-        """Return the line of the redrive's file for a new letter: the old one's identity and history, and one more death."""
+        """Return the line of the redrive's file for a new letter: who the old one is, its history, one more death."""
         claim = claim_of(new)
         amended = self._amended.get(claim)
         offset = amended.pop(0) if amended else self._selection.claims.take(claim)
@@ -236,7 +240,7 @@ class _Lives:
         return again_line(old.spot, extend_letter(old.line, new, is_amended=amended is not None))
 
     def _find_by_line(self, new: bytes) -> Letter:
-        """Return the old letter of a job that no worker could even parse without dying: its new letter has no identity."""
+        """Return the old letter of a job that killed whoever parsed it: its new letter does not know its identity."""
         members = find_members(new) or {}
         text = orjson.loads(members[b"raw"]).encode() if b"raw" in members else members.get(b"job")
         for offset in self._selection.offsets:

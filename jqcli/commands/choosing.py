@@ -127,12 +127,16 @@ def _moment(option: str, text: str | None, now: float) -> float | None:
         return now - parse_duration(text) if text[-1:].isalpha() and text[-1:] != "Z" else _date(text)
     except ValueError:
         raise UsageError(
-            f"{option} {text}: is no time; write 2026-01-31T06:00:00Z, 2026-01-31, Unix seconds, or 2h for two hours ago"
+            f"{option} {text}: is no time; write 2026-01-31T06:00:00Z, a date, Unix seconds, or 2h for two hours ago"
         ) from None
 
 
 def _date(text: str) -> float:
-    return float(text) if text.replace(".", "", 1).isdigit() and "-" not in text else datetime.fromisoformat(text).timestamp()
+    return (
+        float(text)
+        if text.replace(".", "", 1).isdigit() and "-" not in text
+        else datetime.fromisoformat(text).timestamp()
+    )
 
 
 def _number(option: str, text: str | None) -> int | None:

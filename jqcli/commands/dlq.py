@@ -30,7 +30,7 @@ def group() -> None:
 
 
 def summary(paths: Paths, choice: Choice, as_json: AsJson = False) -> int:
-    """Count dead letters by reason and error, with the command that retries each group. (the default)"""
+    """Count dead letters by reason and error, with the command that retries each group."""
     groups = Groups()
     with _open(paths) as letters:
         for letter, verdict in letters.choose(choice):

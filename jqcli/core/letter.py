@@ -144,10 +144,10 @@ def find_members(line: bytes) -> dict[bytes, bytes] | None:
 
 
 def join_members(members: Mapping[bytes, bytes]) -> bytes:
-    """Return the line of an object whose members are these.
+    r"""Return the line of an object whose members are these.
 
     >>> join_members({b"id": b"1", b"job": b"[2]"})
-    b'{"id":1,"job":[2]}\\n'
+    b'{"id":1,"job":[2]}\n'
     """
     return b"{%b}\n" % b",".join(b'"%b":%b' % pair for pair in members.items())
 

@@ -1,4 +1,4 @@
-"""Finds places in a file by a number of 80 bits, at some 50 bytes of memory each; a dict would take three times that."""
+"""Finds places in a file by a number of 80 bits, at some 50 bytes of memory each; a dict takes three times that."""
 
 from __future__ import annotations
 

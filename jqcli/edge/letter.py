@@ -6,7 +6,6 @@ Memory is bounded by the number of letters, some 50 bytes each, and not by their
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from jqcli.core.letter import parse_letter
@@ -51,9 +50,7 @@ class LetterFile:
 
     def letters(self) -> Iterator[Letter]:
         """Yield every letter; raises ForeignFileError for a line that is none. A last line without end is left out."""
-        number = 0
-        for offset, line in self.lines():
-            number += 1
+        for number, (offset, line) in enumerate(self.lines(), 1):
             letter = parse_letter(line, self.path, offset)
             if letter is not None:
                 yield letter

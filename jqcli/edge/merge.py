@@ -1,4 +1,4 @@
-"""Writes a DLQ anew from what it was and what a redrive or a `drop` says of it; the order stands in jqcli/redrive.py."""
+"""Writes a DLQ anew from what it was and what a redrive or a `drop` says; the order stands in jqcli/redrive.py."""
 
 from __future__ import annotations
 
@@ -69,9 +69,10 @@ def drop_letters(path: str, choice: Choice) -> int:
 
 
 def rewrite_letters(log: RedriveLog, end: int, rewrite: Rewrite, rest: Callable[[], Iterable[bytes]]) -> None:
-    """Write the DLQ anew: each last letter before `end` as `rewrite` says (None: not at all), the rest, what came later.
+    """Write the DLQ anew: what `rewrite` makes of each last letter before `end`, then `rest`, then what came later.
 
-    Only what came later is copied under the DLQ's lock, so that other runs wait for that alone.
+    `rewrite` returns None for a letter that goes. Only what came later is copied under the DLQ's lock, so that other
+    runs wait for that alone.
     """
     old = LetterFile(log.dlq, end)
     try:
@@ -92,8 +93,7 @@ def _replace(log: RedriveLog, end: int, new: BinaryIO) -> None:
         with dlq.locked() as fd:
             cut_torn_tail(fd, log.dlq)
             status = os.fstat(fd)
-            for data in _read_from(fd, end):
-                new.write(data)
+            new.writelines(_read_from(fd, end))
             new.flush()
             os.fchmod(new.fileno(), status.st_mode & 0o777)
             sync_file(new.fileno(), log.dlq)
@@ -145,7 +145,7 @@ def _sync_results(path: str) -> None:
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _read_from(fd: int, offset: int) -> Iterator[bytes]:

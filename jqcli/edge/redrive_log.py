@@ -207,7 +207,7 @@ def sync_folder(path: str) -> None:
 def _lock(path: str, dlq: str) -> int:
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
         try:

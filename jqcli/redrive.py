@@ -43,7 +43,8 @@ from jqcli.edge.outputs import Outputs, is_journal, open_results
 from jqcli.edge.redrive_log import Header, RedriveLog, again_line, amend_line
 from jqcli.edge.redrive_outputs import Done, NotedStream, RedriveLetters
 from jqcli.edge.redrive_source import RedriveSource, Row
-from jqcli.errors import FileError
+from jqcli.edit import MOST
+from jqcli.errors import FileError, UsageError
 from jqcli.model import Job, Line, Unusable
 from jqcli.report import say
 from jqcli.run import execute, scheme_of
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from jqcli.edge.redrive_log import Progress
 
 _NO_JOB = "of lines that are no jobs"
+_TAKEN_OUT = "which were taken out in the editor"
 _STRANGE = "not of the identity that their line has with this configuration"
 
 
@@ -83,6 +85,7 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings]) -> int:
         job_file = LetterFile(log.dlq, selection.end)
         try:
             lives = _Lives(log, progress, selection, ask, settings, job_file)
+            lives.edit()
             code = execute(settings, lives)
         finally:
             job_file.close()
@@ -128,6 +131,8 @@ class _Lives:
         self._tag = settings.tag or ""
         self._max_line = settings.max_line
         self._amended: dict[int, list[int]] = {}  # offsets by the claim of the amended line
+        self._edited: dict[int, bytes] = {}
+        self._count = 0
         self._is_unsynced = False
         self.left = Counter(selection.left)
         self.example = ""
@@ -137,9 +142,9 @@ class _Lives:
 
     def open(self, settings: Settings, stdout_fd: int) -> Outputs:
         """Open the results, and write down that the redrive begins."""
-        done = Done(wanted=self._selection.keys)
+        done = Done(wanted=None if self._selection.may_change else self._selection.keys)
         results = open_results(place_of(settings, stdout_fd), done)
-        done.wanted = frozenset()
+        self._selection.keys.clear()
         path = _results_path(settings)
         if self._log.header is None:
             size = 0 if path is None else os.path.getsize(path)
@@ -160,34 +165,55 @@ class _Lives:
         tally.dead += before["dead"]
         tally.dead_before += before["dead"]
 
+    def edit(self) -> None:
+        """Let the user change the jobs, where that is asked for, but not those that a killed start has seen already."""
+        if self._ask.edit is None:
+            return
+        if len(self._selection.offsets) > MOST:
+            raise UsageError(
+                f"--edit: {len(self._selection.offsets):,} letters; choose {MOST:,} at most, as by --limit"
+            )
+        letters = (self._letter_at(offset) for offset in self._selection.offsets)
+        shown = [letter for letter in letters if letter.spot not in self._progress.amended]
+        self._edited = self._ask.edit(shown) if shown else {}
+
     # Letters become lines
 
     def _rows(self) -> Iterator[Row]:
-        for offset in self._selection.offsets:
-            letter = self._letter_at(offset)
-            row = self._make_row(letter)
-            if row is not None:
-                yield row
+        made = (self._make_row(self._letter_at(offset)) for offset in self._selection.offsets)
+        # What came out of an editor is written down as a whole, before any of it runs.
+        rows = made if self._ask.edit is None else list(made)
+        yield from (row for row in rows if row is not None)
 
     def _make_row(self, letter: Letter) -> Row | None:
         """Return the line of a letter's job, None where it cannot be taken up; note it where it is another line now."""
         place = self._progress.amended.last(letter.spot)
-        claim, data = (None, self._line_of(letter)) if place is None else self._log.job_at(place)
+        try:
+            claim, data = (None, self._line_of(letter)) if place is None else self._log.job_at(place)
+        except ValueError as error:
+            self._leave(letter, "of lines that --set does not fit", str(error))
+            return None
         spot = None if data is None else find_source(letter, self._envelope(data), self._selection.stems)
-        if data is None or spot is None:
-            self._leave(letter, _NO_JOB)
+        if data is None:
+            self._leave(letter, _TAKEN_OUT)
+            return None
+        if spot is None:
+            self._leave(letter, _STRANGE)
             return None
         if len(data) > self._max_line:
             self._leave(letter, "of lines longer than --max-line")
             return None
-        row = Row(spot[0], spot[1] or self.source.bytes_read + 1, data)
+        self._count += 1
+        row = Row(spot[0], spot[1] or self._count, data)
         if claim is not None:
             self._amended.setdefault(claim, []).append(letter.offset)
         return row if claim is not None or self._may_run(letter, row) else None
 
     def _line_of(self, letter: Letter) -> bytes | None:
-        amended = None if self._ask.amend is None else self._ask.amend(letter)
-        return letter.job if amended is None else amended
+        """Return the line that runs for a letter; None where its job was taken out of the editor."""
+        if self._ask.edit is not None:
+            return self._edited.get(letter.spot)
+        return letter.job if self._ask.amend is None else self._ask.amend(letter)
 
     def _may_run(self, letter: Letter, row: Row) -> bool:
         """Tell whether a line may run for a letter: it is the letter's own, or is noted as what it runs as."""
@@ -199,11 +225,12 @@ class _Lives:
             return False
         claim = self._claim_of(job)
         is_its_own = row.data == letter.job
-        if is_its_own and claim == letter.claim:
-            return True
-        if is_its_own and letter.verdict.reason != "invalid_job":  # which may be a job by now
-            self._leave(letter, _STRANGE)
-            return False
+        if is_its_own and self._ask.edit is None:
+            if claim == letter.claim:
+                return True
+            if letter.verdict.reason != "invalid_job":  # which may be a job by now
+                self._leave(letter, _STRANGE)
+                return False
         self._log.append(amend_line(letter.spot, claim, row.data))
         self._amended.setdefault(claim, []).append(letter.offset)
         self._is_unsynced = True

@@ -16,13 +16,14 @@ from jqcli.edge.redrive_log import status_at
 from jqcli.origin import Origins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jqcli.core.choice import Choice
     from jqcli.core.letter import Letter
     from jqcli.edge.redrive_log import Progress, RedriveLog
 
-    Amend = Callable[[Letter], bytes | None]
+    Amend = Callable[[Letter], bytes]
+    Edit = Callable[[Sequence[Letter]], dict[int, bytes]]
 
 _MADE_ID = re.compile(r"(.*):([1-9][0-9]{0,17})", re.DOTALL)
 RAW = "of lines that are no JSON; `--edit` mends them"
@@ -31,16 +32,17 @@ SPENT = "retried as often as --max-redrives allows"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a redrive is to do: `choice` of letters, `amend` their jobs; `said` is the same as plain JSON.
+    """What a redrive is to do: which letters, and how their jobs are changed; `said` is the same as plain JSON.
 
-    Two redrives that say the same are one: the second goes on where the first was killed.
+    `amend` returns the changed line of one job, `edit` those of many by spot; at most one of them is there. Two
+    redrives that say the same are one: the second goes on where the first was killed.
     """
 
     choice: Choice
     said: Mapping[str, Any]
     max_redrives: int | None = None
     amend: Amend | None = None
-    edits: bool = False
+    edit: Edit | None = None
 
 
 @dataclass(slots=True)
@@ -48,7 +50,8 @@ class Selection:
     """Letters by offset, in order; `claims` leads from the record of a job to its letter.
 
     `stems` numbers the inputs that ids were made up from, 0 being for ids of their own; `keys` are the identities as
-    results are asked for them. `before` counts what a killed start came to by status, `left` what is not taken up.
+    results are asked for them, as far as the jobs stay who they are, which `may_change`. `before` counts what a killed
+    start came to by status, `left` what is not taken up.
     """
 
     end: int
@@ -61,6 +64,7 @@ class Selection:
     before: Counter[str] = field(default_factory=Counter)
     left: Counter[str] = field(default_factory=Counter)
     total: int = 0
+    may_change: bool = False
 
 
 def select(log: RedriveLog, progress: Progress, ask: Ask) -> Selection:
@@ -69,6 +73,7 @@ def select(log: RedriveLog, progress: Progress, ask: Ask) -> Selection:
     claims: list[int] = []
     with LetterFiles([file]) as letters:
         selection = Selection(file.whole_end, names=[log.dlq], stems={"": 0})
+        selection.may_change = ask.amend is not None or ask.edit is not None or len(progress.amended) > 0
         for letter, _ in letters.choose(ask.choice):
             if _is_open(letter, log, progress, selection) and _is_fit(letter, progress, ask, selection):
                 claims.append(entry(letter.claim, letter.offset))
@@ -113,7 +118,7 @@ def _is_fit(letter: Letter, progress: Progress, ask: Ask, selection: Selection) 
     """Tell whether a letter may be taken up, and count it if not."""
     if ask.max_redrives is not None and letter.redrives >= ask.max_redrives:
         selection.left[SPENT] += 1
-    elif not letter.has_job and not ask.edits and progress.amended.last(letter.spot) is None:
+    elif not letter.has_job and ask.edit is None and progress.amended.last(letter.spot) is None:
         selection.left[RAW] += 1
     else:
         return True
@@ -123,6 +128,7 @@ def _is_fit(letter: Letter, progress: Progress, ask: Ask, selection: Selection) 
 def _take(letter: Letter, selection: Selection) -> None:
     selection.offsets.append(letter.offset)
     selection.origins.add(letter)
+    selection.may_change |= letter.verdict.reason == "invalid_job"
     match = _MADE_ID.fullmatch(letter.id)
     if match is not None and match[1] not in selection.stems:
         selection.stems[match[1]] = len(selection.stems)

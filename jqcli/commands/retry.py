@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -15,6 +15,8 @@ from jqcli.commands.choosing import PANEL, AsJson, Paths, filter_parameters, fil
 from jqcli.commands.option import read_environment
 from jqcli.commands.run import given_options, run
 from jqcli.config import Settings, build_settings, installed_handlers, load_config, usable_cpus
+from jqcli.core.amend import change_line, parse_change
+from jqcli.core.letter import Letter, text_of
 from jqcli.errors import UsageError
 from jqcli.value import whole
 
@@ -44,6 +46,13 @@ def retry(
         str | None,
         typer.Option("--max-redrives", metavar="N", help="Not those retried N times.", rich_help_panel=PANEL),
     ] = None,
+    edit: Annotated[
+        bool, typer.Option("--edit", metavar="", help="Change the jobs in $EDITOR first.", rich_help_panel=PANEL)
+    ] = False,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=JSON", help="Change the payloads first.", rich_help_panel=PANEL),
+    ] = None,
     as_json: AsJson = False,
     **said: Any,
 ) -> int:
@@ -52,12 +61,16 @@ def retry(
     Takes the options of a run. Results go where they went; ids and keys stay. Killed, the same command goes on.
     """
     # Here so that help, completion and the other commands do not pay for the engine.
+    from jqcli.edit import edit_letters  # noqa: PLC0415
     from jqcli.redrive import redrive  # noqa: PLC0415
     from jqcli.selection import Ask  # noqa: PLC0415
 
     given = given_options(ctx) | ({"summary": "json"} if as_json else {})
     most = _whole("--max-redrives", max_redrives)
-    ask = Ask(read_choice(said, time.time()), filters_of(said) | {"max_redrives": most}, most)
+    if edit and change:
+        raise UsageError("--edit and --set: take one of them")
+    asked = filters_of(said) | {"max_redrives": most, "edit": edit, "set": list(change or ())}
+    ask = Ask(read_choice(said, time.time()), asked, most, _amending(change or ()), edit_letters if edit else None)
     code = 0
     for path in dict.fromkeys(paths):
         code = max(code, redrive(path, ask, _builder(path, given, said)))
@@ -108,6 +121,17 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
         )
 
     return build
+
+
+def _amending(texts: Sequence[str]) -> Callable[[Letter], bytes] | None:
+    """Return what makes the line of a letter's job into the one that `--set` asks for."""
+    if not texts:
+        return None
+    try:
+        changes = tuple(parse_change(text) for text in texts)
+    except ValueError as error:
+        raise UsageError(f"--set: {error}") from None
+    return lambda letter: change_line(text_of(letter), changes, is_raw=letter.text("input_format") == "raw")
 
 
 def _text(said: object) -> str | None:

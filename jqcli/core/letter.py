@@ -9,6 +9,7 @@ Two numbers name a letter. Its *claim* is a hash of id, key and payload hash: th
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -175,6 +176,14 @@ def _parse_without_job(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return rest | {"job": None} if b"job" in members else rest
+
+
+def text_of(letter: Letter) -> bytes:
+    """Return the line of a letter's job, or what there is of a line that is no JSON."""
+    if letter.job is not None:
+        return letter.job
+    raw = letter.parsed.get("raw")
+    return raw.encode() if isinstance(raw, str) else base64.b64decode(str(letter.parsed.get("raw_base64", "")))
 
 
 def claim_of(record: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jqcli.core.settled import Settled
@@ -24,21 +24,21 @@ Grow = Callable[[bytes], bytes]
 class Done(Settled):
     """What of these identities is done, so that none of them runs again; the records settle no line of the redrive.
 
-    `wanted` are the claims (see `claim_key`) that anybody will ask for.
+    `wanted` are the claims (see `claim_key`) that anybody will ask for, None where that is not known.
     """
 
-    wanted: frozenset[bytes] | set[bytes] = field(default_factory=frozenset)
+    wanted: set[bytes] | None = None
 
     def add(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
         """Remember one record, if it matters."""
-        if claim in self.wanted:
+        if self.wanted is None or claim in self.wanted:
             # Not super(): a dataclass with slots is another class than the one that this body was compiled in.
             Settled.add(self, claim, id_json, status, offset)
             self.count = 0
 
     def add_all(self, keys: Sequence[bytes], ids: Sequence[bytes], statuses: Sequence[bytes], offset: int) -> None:
         """Remember those of a block that matter."""
-        if self.wanted.isdisjoint(keys):
+        if self.wanted is not None and self.wanted.isdisjoint(keys):
             return
         for key, own_id, status in zip(keys, ids, statuses, strict=True):
             self.add(key, own_id, status.decode(), offset)

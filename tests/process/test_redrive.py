@@ -151,7 +151,8 @@ def test_results_that_went_to_stdout_go_there_again_and_their_letters_leave(fold
     (folder / "round").write_text("2")
     ran = retry(folder, code=1)
     done = {record["id"] for record in ran.records}
-    assert done and not done & {letter["id"] for letter in letters(folder)}
+    assert done
+    assert not done & {letter["id"] for letter in letters(folder)}
     assert len(done) + len(letters(folder)) == 9
 
 
@@ -418,3 +419,105 @@ def test_an_interrupted_retry_goes_on_from_where_it_was(folder):
     (folder / "go").write_text("")
     folder.run(*words, deed=False, code=0)
     assert check(folder).statuses == {"completed": 6}
+
+
+# Changed jobs
+
+
+def test_set_changes_the_payload_and_the_letter_of_the_old_one_leaves(folder):
+    bury(folder, [{"id": "a", "payload": {"n": 1}}, {"n": 2, "big": 10**25}])
+    (folder / "round").write_text("1")
+    retry(folder, "--set", "n=3", "--set", 'why.not="so"', code=0)
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    records = {record["id"]: record["result"]["payload"] for record in oracle.read_lines(folder / "results.jsonl")}
+    assert records == {"a": {"n": 3, "why": {"not": "so"}}, "jobs:2": {"n": 3, "big": 10**25, "why": {"not": "so"}}}
+
+
+def test_a_changed_job_that_dies_again_leaves_one_letter_with_the_new_line_and_the_old_history(folder):
+    bury(folder, [{"id": "a", "payload": {"n": 1}}])
+    (old,) = letters(folder)
+    retry(folder, "--set", "n=4", code=1)
+    (new,) = letters(folder)
+    assert new["job"] == {"id": "a", "payload": {"n": 4}}
+    assert new["key"] != old["key"]
+    assert (new["source"], new["redrives"], len(new["history"])) == (old["source"], 1, 2)
+
+
+def test_a_job_that_is_changed_into_one_that_completed_before_is_its_duplicate(folder):
+    (folder / "round").write_text("1")
+    folder.write("jobs.jsonl", [{"id": "a", "payload": {"n": 0}}, {"id": "b", "payload": {"n": 1}}])
+    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    retry(folder, "--set", "n=0", code=0)
+    assert len(folder.log) == 2
+    assert oracle.read_lines(folder / "results.jsonl")[1]["duplicate_of"] == "a"
+
+
+def test_a_wrong_change_is_refused_or_leaves_the_letter(folder):
+    bury(folder, [{"n": 1}])
+    before = (folder / "jobs.dlq.jsonl").read_bytes()
+    assert "is no JSON; a text needs its quotes" in retry(folder, "--set", "n=x", code=2).err
+    assert "take one of them" in retry(folder, "--set", "n=1", "--edit", code=2).err
+    assert "of lines that --set does not fit" in retry(folder, "--set", "n.m=1", code=0).err
+    assert (folder / "jobs.dlq.jsonl").read_bytes() == before
+
+
+EDITOR = """\
+import sys
+path = sys.argv[1]
+lines = open(path).read().split("\\n")
+assert [line for line in lines if line.startswith("#1 ")], lines
+open(path, "w").write("\\n".join(line.replace("{broken", '{"n":3}').replace('"n":1', '"n":6') for line in lines))
+"""
+
+
+def edit(folder, *words, editor=EDITOR, **more):
+    folder.write("editor.py", editor)
+    return retry(folder, "--edit", *words, VISUAL=f"{sys.executable} editor.py", **more)
+
+
+def test_edit_mends_jobs_and_lines_that_were_none(folder):
+    (folder / "round").write_text("0")
+    folder.write("jobs.jsonl", b'{"n":1}\n{broken\n{"id":"c","payload":{"n":2}}\n')
+    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    (folder / "round").write_text("1")
+    edit(folder, code=1)
+    assert [letter["id"] for letter in letters(folder)] == ["c"]
+    records = {record["id"]: record["result"]["payload"]["n"] for record in oracle.read_lines(folder / "results.jsonl")}
+    assert records == {"jobs:1": 6, "jobs:2": 3}
+
+
+def test_what_is_taken_out_in_the_editor_is_left(folder):
+    bury(folder, [{"n": 1}, {"n": 4}])
+    (folder / "round").write_text("3")
+    ran = edit(folder, editor=EDITOR.replace("line.replace", "'' if '\"n\":4' in line else line.replace"), code=0)
+    assert "1 letter is left as before: which were taken out in the editor" in ran.err
+    assert [letter["job"] for letter in letters(folder)] == [{"n": 4}]
+
+
+def test_an_editor_that_fails_changes_nothing(folder):
+    bury(folder, [{"n": 1}])
+    before = (folder / "jobs.dlq.jsonl").read_bytes()
+    assert "ended with 3" in edit(folder, editor="import sys; sys.exit(3)", code=2).err
+    assert (folder / "jobs.dlq.jsonl").read_bytes() == before
+    assert nothing_is_left_beside(folder)
+
+
+def test_killed_at_every_change_of_a_file_a_changed_job_has_one_outcome(folder):
+    bury(folder, [{"id": "a", "payload": {"n": 1}}, {"id": "b", "payload": {"n": 1, "x": 1}}, {"n": 4}])
+    kept = keep(folder)
+    (folder / "round").write_text("1")
+    words = (*ONCE, "-b", "1", "--set", "n=2", "--limit", "2")
+    number = 0
+    while True:
+        number += 1
+        restore(folder, kept)
+        if not die(folder, number, "half", *words):
+            break
+        rounds = 2 if is_over(folder, kept) else 1
+        retry(folder, *words[len(ONCE) :], code=1)
+        assert [(each["id"], each["redrives"]) for each in letters(folder)] == [
+            ("a", rounds),
+            ("b", rounds),
+            ("jobs:3", 0),
+        ], number
+        assert [letter["job"].get("payload", letter["job"])["n"] for letter in letters(folder)] == [2, 2, 4], number

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from jqcli.edge.redrive_log import Progress
 
 _NO_JOB = "of lines that are no jobs"
-_TAKEN_OUT = "which were taken out in the editor"
+_TAKEN_OUT = "taken out in the editor"
 _STRANGE = "not of the identity that their line has with this configuration"
 
 
@@ -132,7 +132,6 @@ class _Lives:
         self._max_line = settings.max_line
         self._amended: dict[int, list[int]] = {}  # offsets by the claim of the amended line
         self._edited: dict[int, bytes] = {}
-        self._count = 0
         self._is_unsynced = False
         self.left = Counter(selection.left)
         self.example = ""
@@ -203,8 +202,7 @@ class _Lives:
         if len(data) > self._max_line:
             self._leave(letter, "of lines longer than --max-line")
             return None
-        self._count += 1
-        row = Row(spot[0], spot[1] or self._count, data)
+        row = Row(*spot, data)
         if claim is not None:
             self._amended.setdefault(claim, []).append(letter.offset)
         return row if claim is not None or self._may_run(letter, row) else None
@@ -224,8 +222,7 @@ class _Lives:
             self._leave(letter, _NO_JOB, why)
             return False
         claim = self._claim_of(job)
-        is_its_own = row.data == letter.job
-        if is_its_own and self._ask.edit is None:
+        if self._ask.edit is None and (self._ask.amend is None or row.data == letter.job):
             if claim == letter.claim:
                 return True
             if letter.verdict.reason != "invalid_job":  # which may be a job by now

@@ -13,6 +13,7 @@ from jqcli.core.lookup import Lookup, entry
 from jqcli.core.settled import claim_key
 from jqcli.edge.letter import LetterFile, LetterFiles
 from jqcli.edge.redrive_log import status_at
+from jqcli.edge.redrive_source import ANYWHERE
 from jqcli.origin import Origins
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def select(log: RedriveLog, progress: Progress, ask: Ask) -> Selection:
     file = LetterFile(log.dlq, None if log.header is None else log.header.dlq_end)
     claims: list[int] = []
     with LetterFiles([file]) as letters:
-        selection = Selection(file.whole_end, names=[log.dlq], stems={"": 0})
+        selection = Selection(file.whole_end, names=[log.dlq], stems={"": ANYWHERE})
         selection.may_change = ask.amend is not None or ask.edit is not None or len(progress.amended) > 0
         for letter, _ in letters.choose(ask.choice):
             if _is_open(letter, log, progress, selection) and _is_fit(letter, progress, ask, selection):
@@ -89,7 +90,7 @@ def find_source(letter: Letter, job: Mapping[str, Any] | None, stems: Mapping[st
     `job` is what was parsed of its line, None where that is no envelope.
     """
     if job is not None and "id" in job:
-        return 0, 0
+        return ANYWHERE, 0
     match = _MADE_ID.fullmatch(letter.id)
     return None if match is None or match[1] not in stems else (stems[match[1]], int(match[2]))
 

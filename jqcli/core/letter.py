@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,7 @@ _TEXT = rb'"(?:[^"\\\n]|\\[^\n])*"'
 _START = re.compile(
     rb'\{"id":(' + _TEXT + rb'|-?[0-9]+),"key":(' + _TEXT + rb')(?:,"payload_hash":("[0-9a-f]{32}"))?,'
 )  # as our own records begin, letters and results
+_JOB, _SOURCE = b',"job":', b',"source":"'
 _STATUS = b'"status":"'
 _NEEDED = frozenset((b"id", b"key", b"reason"))
 _BODIES = (b"job", b"raw", b"raw_base64")
@@ -97,6 +99,15 @@ class Letter:
     @property
     def job(self) -> bytes | None:
         """The line of its job as it was read; None for what was no JSON."""
+        if "job" not in self.parsed:
+            return None
+        # Where a run has put it; no string holds these quotes unescaped. Finding all members takes 30 µs.
+        start, end = self.line.find(_JOB), self.line.rfind(_SOURCE)
+        if 0 <= start < end:
+            job = self.line[start + len(_JOB) : end]
+            with suppress(ValueError):
+                if orjson.loads(job) == self.parsed["job"]:
+                    return job
         return (find_members(self.line) or {}).get(b"job")
 
     @property

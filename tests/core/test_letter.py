@@ -132,3 +132,14 @@ def test_a_change_leaves_all_else_of_the_line():
     changed = change_line(json.dumps(job).encode(), (parse_change("b.c=[]"), parse_change("b.d=null")), is_raw=False)
     job["payload"]["b"] = {"c": [], "d": None}
     assert json.loads(changed) == job
+
+
+@given(VALUE)
+def test_the_job_of_a_letter_is_found_as_it_stands(value):
+    """Also where the job itself looks like the members around it."""
+    for tricky in (value, {"job": value, "source": "x"}, [{"a": 0, "job": 1, "source": "y"}, value]):
+        text = json.dumps(tricky, separators=(",", ":")).encode()
+        old = line(**{**OLD, "job": 0}).replace(b'"job":0', b'"job":' + text)
+        assert parse_letter(old).job == text
+        moved = b'{"x":{"a":0,"job":1},' + old[1:-2] + b',"tail":[{"a":0,"source":"z"}]}\n'
+        assert parse_letter(moved).job == text

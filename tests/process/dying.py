@@ -1,4 +1,4 @@
-"""Runs a command line of jq-run and kills it with SIGKILL at its Nth change of a file: before it, or in its middle."""
+"""Runs a command line of jq-run and kills it with SIGKILL: before its Nth change of a file, or in its Nth write."""
 
 import os
 import signal
@@ -17,11 +17,12 @@ def arm(number, how):
     def wrap(name, call):
         def dying(first, *rest, **more):
             nonlocal count
-            if name == "write" and not stat.S_ISREG(os.fstat(first).st_mode):
+            is_other = how == "half" if name != "write" else not stat.S_ISREG(os.fstat(first).st_mode)
+            if is_other:
                 return call(first, *rest, **more)
             count += 1
             if count == number:
-                if how == "half" and name == "write":
+                if how == "half":
                     data = bytes(rest[0])
                     call(first, data[: len(data) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)

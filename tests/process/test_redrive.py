@@ -269,8 +269,8 @@ def keep(folder):
     return {name: (folder / name).read_bytes() for name in os.listdir(folder.path) if "jsonl" in name}
 
 
-@pytest.mark.parametrize("how", ["before", "half"])
-def test_killed_at_every_change_of_a_file_the_same_command_ends_with_the_right_answer(folder, how):
+@pytest.mark.parametrize("how, fewest", [("before", 20), ("half", 8)])
+def test_killed_at_every_change_of_a_file_the_same_command_ends_with_the_right_answer(folder, how, fewest):
     jobs = [{"n": 0}, {"id": "own", "payload": {"n": 1}}, {"n": 2}, {"key": "k", "payload": {"n": 3}}, {"n": 0}]
     bury(folder, jobs)
     kept = keep(folder)
@@ -288,10 +288,10 @@ def test_killed_at_every_change_of_a_file_the_same_command_ends_with_the_right_a
         assert {letter["redrives"] for letter in count.dead} == {rounds}, number
         assert {len(letter["history"]) for letter in count.dead} == {1 + rounds}, number
         assert nothing_is_left_beside(folder)
-    assert number > 20
+    assert number > fewest
 
 
-@pytest.mark.parametrize("command", [["summary"], ["list", "--json"], ["drop", "--reason", "expired"]])
+@pytest.mark.parametrize("command", [["summary"], ["drop", "--reason", "expired"]])
 def test_killed_at_every_change_any_other_command_first_finishes_what_is_settled(folder, command):
     bury(folder, [{"n": 0}, {"n": 1}])
     kept = keep(folder)
@@ -388,7 +388,7 @@ def test_letters_that_another_run_appends_meanwhile_are_kept(folder):
         "    return payload\n"
     )
     child = folder.start("dlq", "retry", "jobs.dlq.jsonl", "-H", "wait.py:third", *ONCE, deed=False)
-    wait_for(lambda: (folder / "started").exists())
+    wait_for((folder / "started").exists)
     folder.run("jobs2.jsonl", "-o", "other.jsonl", "-d", "jobs.dlq.jsonl", *ONCE, code=1)
     ran = folder.run("dlq", "list", "jobs.dlq.jsonl", deed=False, code=0)
     assert "is being retried" in ran.err
@@ -413,7 +413,7 @@ def test_an_interrupted_retry_goes_on_from_where_it_was(folder):
     )
     words = ("dlq", "retry", "jobs.dlq.jsonl", "-H", "wait.py:third", *ONCE, "-b", "1", "--grace", "0")
     child = folder.start(*words, deed=False)
-    wait_for(lambda: (folder / "started-3").exists())
+    wait_for((folder / "started-3").exists)
     child.send_signal(signal.SIGTERM)
     assert child.wait(20) == 143
     (folder / "go").write_text("")
@@ -489,8 +489,8 @@ def test_edit_mends_jobs_and_lines_that_were_none(folder):
 def test_what_is_taken_out_in_the_editor_is_left(folder):
     bury(folder, [{"n": 1}, {"n": 4}])
     (folder / "round").write_text("3")
-    ran = edit(folder, editor=EDITOR.replace("line.replace", "'' if '\"n\":4' in line else line.replace"), code=0)
-    assert "1 letter is left as before: which were taken out in the editor" in ran.err
+    ran = edit(folder, editor=EDITOR.replace("line.replace", "'' if '\"n\": 4' in line else line.replace"), code=0)
+    assert "1 letter is left as before: taken out in the editor" in ran.err
     assert [letter["job"] for letter in letters(folder)] == [{"n": 4}]
 
 

@@ -128,7 +128,9 @@ def trusted_spec(handler: str | None, cwd: str) -> str:
     if not paths:
         raise UsageError(f"the letters' handler {handler} is not to be found from here; name it with -H")
     for path in paths:
-        for place in (path, os.path.dirname(os.path.abspath(path))):
+        for place in dict.fromkeys(
+            (path, *(os.path.dirname(each(path)) for each in (os.path.abspath, os.path.realpath)))
+        ):
             why = _distrust(place)
             if why is not None:
                 raise UsageError(f"the letters' handler {handler} is not used unasked: {why}; name it with -H")

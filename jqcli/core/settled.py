@@ -109,15 +109,6 @@ class Settled:
         for key, entry in zip(keys, entries, strict=True):
             self._put(key, entry)
 
-    def add_redriven(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
-        """Remember one letter of a redriven job, which supersedes the job's earlier one."""
-        wanted = int.from_bytes(mark_id(id_json), "little")
-        known = self.records.get(claim, [])
-        for entry in known if isinstance(known, list) else (known,):
-            if entry & (_MADE - 1) == wanted and STATUSES[entry >> _STATUS_SHIFT & 7] in ("dead", "conflict"):
-                return
-        self.add(claim, id_json, status, offset)
-
     def claim(self, claim: bytes, own_id: bytes) -> str | None:
         """Take the record that settles a line and return its status; None where there is none.
 

@@ -90,8 +90,7 @@ def _add_letter(line: bytes, letter: dict[str, Any], key: bytes, at: int, settle
     match = RECORD_START.match(line)
     own_id = match[1] if match else id_text(letter["id"])
     is_conflict = letter["reason"] == "key_conflict"
-    add = settled.add_redriven if letter.get("redrives") else settled.add
-    add(claim_key(key, payload_hash), own_id, "conflict" if is_conflict else "dead", at)
+    settled.add(claim_key(key, payload_hash), own_id, "conflict" if is_conflict else "dead", at)
     if "job" in letter and not is_conflict:
         error = letter.get("error", {})
         kept = {"type": error.get("type"), "message": str(error.get("message"))[:200]}

@@ -86,15 +86,6 @@ def test_an_identity_is_done_where_it_completed_or_was_skipped_whatever_was_clai
     assert settled.done_at(OTHER) is None
 
 
-def test_the_letter_of_a_redriven_job_supersedes_the_earlier_one():
-    settled = Settled()
-    settled.add(KEY, b'"a"', "dead", 0)
-    settled.add_redriven(KEY, b'"a"', "dead", 50)
-    assert settled.count == 1
-    assert settled.claim(KEY, mark_id(b'"a"')) == "dead"
-    assert settled.claim(KEY, mark_id(b'"a"')) is None
-
-
 def test_letters_of_two_jobs_settle_two_lines():
     settled = Settled()
     settled.add(KEY, made(1), "dead", 0)

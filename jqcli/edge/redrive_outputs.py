@@ -91,7 +91,7 @@ class NotedStream:
         """The descriptor that takes more when it is writable."""
         return self._stream.wait_fd
 
-    def append(self, batch: int, records: list[bytes]) -> None:
+    def append(self, batch: int, records: Sequence[bytes | memoryview]) -> None:
         """Append whole records of a batch."""
         self._stream.append(batch, records)
         self._notes += [done_line(record) for record in b"".join(records).splitlines(keepends=True)]

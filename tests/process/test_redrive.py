@@ -523,3 +523,36 @@ def test_killed_at_every_change_of_a_file_a_changed_job_has_one_outcome(folder):
             ("jobs:3", 0),
         ], number
         assert [letter["job"].get("payload", letter["job"])["n"] for letter in letters(folder)] == [2, 2, 4], number
+
+
+# Many letters
+
+MEASURED = """\
+import sys
+from jqcli.commands import main
+code = main(sys.argv[1:])
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print("peak", peak, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_memory_grows_with_the_number_of_letters_and_not_with_their_size(folder):
+    """200 bytes a letter and 90 MiB for the program are allowed; a run takes some 45, and the letters are 100 MB."""
+    count = 10_000
+    bury(folder, [{"n": n} for n in range(count)], "-b", "auto")
+    trace = "x" * 10_000
+    with open(folder / "large.jsonl", "w") as file:
+        for letter in letters(folder):
+            letter["error"]["stacktrace"] = trace
+            file.write(json.dumps(letter, separators=(",", ":")) + "\n")
+    os.replace(folder / "large.jsonl", folder / "jobs.dlq.jsonl")
+    assert (folder / "jobs.dlq.jsonl").stat().st_size > 100 * 10**6
+    (folder / "round").write_text("2")
+    for words in (["summary"], ["retry", *ONCE]):
+        argv = [sys.executable, "-c", MEASURED, "dlq", words[0], "jobs.dlq.jsonl", *words[1:]]
+        done = subprocess.run(argv, cwd=folder.path, env=folder.env(), capture_output=True, timeout=120, check=False)
+        assert done.returncode == (1 if words[0] == "retry" else 0), done.stderr
+        peak = int(done.stderr.decode().rpartition("peak ")[2])
+        assert peak * 1024 < 90 * 2**20 + 200 * count, peak
+    assert len(letters(folder)) == count // 3

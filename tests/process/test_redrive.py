@@ -198,6 +198,19 @@ def test_a_finished_command_settles_no_line_twice_and_the_first_command_has_noth
     assert [(folder / name).read_bytes() for name in ("results.jsonl", "jobs.dlq.jsonl", "log.jsonl")] == before
 
 
+@pytest.mark.parametrize("words", [["-k"], ["-j", "0"], ["--dedupe", "off"], ["-j", "2", "-b", "3"], ["-o", "o.jsonl"]])
+def test_a_retry_takes_the_options_of_a_run(folder, words):
+    jobs = lines_of_all_kinds(12)
+    bury(folder, jobs)
+    (folder / "round").write_text("1")
+    folder.run("dlq", "retry", "jobs.dlq.jsonl", *ONCE[:2], "--summary", "none", *words, deed=False, code=1)
+    count = folder.check("o.jsonl" if "-o" in words else "results.jsonl", deaths=9)
+    assert len(count.results) == 4
+    assert {letter["redrives"] for letter in count.dead} == {1}
+    if "-k" in words:
+        assert [record["id"] for record in count.results] == ["jobs:1", "jobs:4", "jobs:7", "own-9"]
+
+
 # Whose handler it is
 
 
@@ -401,6 +414,26 @@ def test_letters_that_another_run_appends_meanwhile_are_kept(folder):
     assert child.wait(20) == 0
     assert [letter["id"] for letter in letters(folder)] == ["jobs2:1"]
     assert nothing_is_left_beside(folder)
+
+
+def test_a_letter_is_written_again_where_somebody_took_the_dlq_away(folder):
+    """As `--fresh` of another run does: a job that is dead is never without a letter."""
+    bury(folder, [{"n": 0}, {"n": 1}])
+    (folder / "wait.py").write_text(
+        "import os, time\n"
+        "def third(payload):\n"
+        "    open('started', 'w').close()\n"
+        "    while not os.path.exists('go'):\n"
+        "        time.sleep(0.01)\n"
+        "    raise KeyError\n"
+    )
+    child = folder.start("dlq", "retry", "jobs.dlq.jsonl", "-H", "wait.py:third", *ONCE, "--limit", "1", deed=False)
+    wait_for((folder / "started").exists)
+    os.rename(folder / "jobs.dlq.jsonl", folder / "set-aside.jsonl")
+    (folder / "go").write_text("")
+    assert child.wait(20) == 1
+    assert [(letter["id"], letter["redrives"]) for letter in letters(folder)] == [("jobs:1", 1)]
+    assert len(letters(folder, "set-aside.jsonl")) == 2
 
 
 def test_an_interrupted_retry_goes_on_from_where_it_was(folder):

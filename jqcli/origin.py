@@ -74,6 +74,16 @@ class Origins:
         named = [origin for origin in self.found if origin.handler is not None]
         return named[0] if named else next(iter(self.found))
 
+    def trusted_handler(self) -> str:
+        """Return the handler that all letters name, if it may be used; raises UsageError where it may not."""
+        places = sorted({(origin.handler, origin.cwd) for origin in self.found if origin.handler is not None})
+        if len(places) > 1:
+            folders = ", ".join(cwd for _, cwd in places)
+            raise UsageError(
+                f"the letters' handler {places[0][0]} was run in several folders ({folders}); name it with -H"
+            )
+        return trusted_spec(*places[0]) if places else trusted_spec(None, "")
+
     def one_output(self) -> str | None:
         """Return where the results of all letters went; raises UsageError where that is not one place."""
         if len(self.outputs) > 1:

@@ -75,7 +75,9 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings]) -> int:
             selection = select(log, progress, ask)
             if not selection.offsets:
                 code = 1 if selection.before["dead"] else 0
-                _say_nothing_to_do(dlq, selection)
+                if code or os.isatty(2):
+                    _say_nothing_to_do(dlq, selection)
+                _say_left(dlq, selection.left, "")
                 merge(log)
                 return code
             settings = build(selection)
@@ -91,7 +93,8 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings]) -> int:
             job_file.close()
         if code in (0, 1):
             merge(log)
-        _say_left(dlq, lives.left, lives.example)
+        if not settings.quiet:
+            _say_left(dlq, lives.left, lives.example)
         return code
 
 
@@ -99,7 +102,6 @@ def _say_nothing_to_do(dlq: str, selection: Selection) -> None:
     settled = sum(selection.before.values())
     why = f"all {settled:,} letters that were asked for are settled" if settled else "no letter is to be retried"
     say(f"{dlq}: nothing to do, {why}")
-    _say_left(dlq, selection.left, "")
 
 
 def _say_left(dlq: str, left: Counter[str], example: str) -> None:

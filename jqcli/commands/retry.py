@@ -87,7 +87,7 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
         environment.pop(name, None)
 
     def build(selection: Any) -> Settings:
-        from jqcli.origin import check_handler, check_key, trusted_spec  # noqa: PLC0415 - see above
+        from jqcli.origin import check_handler, check_key  # noqa: PLC0415 - see above
 
         origin = selection.origins.one()
         key = check_key(origin, _text(given.get("key")))
@@ -98,7 +98,7 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
         values = given | {"inputs": ("-",), "dlq": path, "output": output, "input_format": origin.input_format}
         is_named = any("handler" in each for each in (given, environment, file.values))
         if not is_named:
-            values["handler"] = trusted_spec(origin.handler, origin.cwd)
+            values["handler"] = selection.origins.trusted_handler()
         settings = build_settings(
             {name: value for name, value in values.items() if name != "key"},
             file,

@@ -243,6 +243,14 @@ def test_a_handler_of_another_name_runs_only_where_it_is_named_on_the_command_li
     assert check(folder).statuses == {"completed": 1}
 
 
+def test_a_handler_of_one_name_in_two_folders_is_not_guessed(folder):
+    bury(folder, [{"n": 1}, {"n": 2}])
+    text = (folder / "jobs.dlq.jsonl").read_text()
+    folder.write("jobs.dlq.jsonl", text.replace(f'"cwd":"{folder.path}"', '"cwd":"/elsewhere"', 1))
+    assert "in several folders" in retry(folder, code=2).err
+    retry(folder, "-H", f"{MEND}:third", code=1)
+
+
 def test_letters_of_several_handlers_are_retried_one_after_the_other(folder):
     bury(folder, [{"n": 1}])
     folder.write("more.jsonl", [{"do": "fail"}])

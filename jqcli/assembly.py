@@ -22,6 +22,7 @@ from jqcli.tag import explain_tag, tag_of
 
 if TYPE_CHECKING:
     import selectors
+    from collections.abc import Callable
 
     from jqcli.config import Settings
     from jqcli.core.codec import Scheme
@@ -34,12 +35,12 @@ _QUEUE_LINES = 10_000  # at least; waiting retries count too, and should not sto
 _BATCHES_A_WORKER = 4
 
 
-def open_files(settings: Settings, stdout_fd: int) -> Outputs:
-    """Open results and DLQ, and read what earlier runs settled."""
-    return open_outputs(place_of(settings, stdout_fd))
+def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
+    """Open results and DLQ, and read what earlier runs settled; raises StopNow when that is not wanted any more."""
+    return open_outputs(place_of(settings, stdout_fd, is_wanted))
 
 
-def place_of(settings: Settings, stdout_fd: int) -> Place:
+def place_of(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Place:
     """Return where a run writes."""
     return Place(
         output=settings.output,
@@ -48,6 +49,7 @@ def place_of(settings: Settings, stdout_fd: int) -> Place:
         explain=lambda tag: explain_tag(settings, tag),
         fresh=settings.fresh,
         stdout_fd=stdout_fd,
+        is_wanted=is_wanted,
     )
 
 

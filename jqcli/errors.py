@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jqcli.quantity import parse_wait
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -59,23 +61,24 @@ class StopNow(BaseException):
 class Retry(Exception):  # noqa: N818 - a word of the handler's, not an error
     """Raised by a handler: try this job again; counts an attempt.
 
-    `after` replaces the backoff: seconds, or a duration such as ``"10s"``; clamped to [0, 1 h].
+    `after` replaces the backoff: seconds, or a duration such as ``"10s"``; clamped to [0, 1 h]. Raises ValueError
+    for what is neither, and so the attempt fails with that.
     """
 
     def __init__(self, message: str = "", *, after: float | str | None = None) -> None:
         super().__init__(message)
-        self.after = after
+        self.after = None if after is None else parse_wait(after)
 
 
 class Snooze(Exception):  # noqa: N818
     """Raised by a handler: not now; run this job again after a while, without counting an attempt.
 
-    `after` is seconds, or a duration such as ``"1m"``.
+    `after` is seconds, or a duration such as ``"1m"``; clamped to [0, 1 h]. Raises ValueError for what is neither.
     """
 
     def __init__(self, after: float | str, message: str = "") -> None:
         super().__init__(message)
-        self.after = after
+        self.after = parse_wait(after)
 
 
 class Reject(Exception):  # noqa: N818

@@ -18,6 +18,7 @@ from jqcli.core import event as was
 from jqcli.core.rules import Moment
 from jqcli.core.tally import Snapshot
 from jqcli.edge.source import Block, Oversized
+from jqcli.errors import JqcliError, StopNow
 
 if TYPE_CHECKING:
     from jqcli.core.dispatch import Dispatch
@@ -88,22 +89,34 @@ class Loop:
         self._screen_at = self._started_at
         self._watched_input: int | None = None
         self._watched_output = False
+        self._has_more = False
         self._jobs_left = inf if parts.bounds.limit is None else parts.bounds.limit
         self.stop: Stop | None = None
         self._selector.register(self._interrupts.fd, selectors.EVENT_READ, lambda _: self._interrupts.drain())
 
     def run(self) -> int:
         """Run until every line is settled, or until the run is stopped; return the exit code."""
-        while not self._is_over():
-            self._turn()
+        try:
+            self._recorder.begin()
+            self._run()
+        except JqcliError:
+            self._recorder.give_up()
+            raise
+        if self.stop is not None:
+            return self.stop.code
+        return 1 if self.tally.dead else 0
+
+    def _run(self) -> None:
+        try:
+            while not self._is_over():
+                self._turn()
+        except StopNow:  # by a second signal, out of a handler that runs in this process
+            self._heed_signals()
         is_forced = self.stop is not None and self._engine.is_busy
         for event in self._engine.close(at_once=is_forced):
             self._take(event)
         self._recorder.end()
         self._drain_output()
-        if self.stop is not None:
-            return self.stop.code
-        return 1 if self.tally.dead else 0
 
     def halt(self, code: int, message: str, grace: float | None = None) -> None:
         """Begin to stop: nothing new starts, and what runs may end within `grace` seconds."""
@@ -140,6 +153,7 @@ class Loop:
         for event in self._engine.advance(now):
             self._take(event)
         self._watch_output(is_left=self._recorder.flush())
+        self._check_failures()
         self._recorder.sync(now)
         if now >= self._screen_at:
             self.show(now)
@@ -149,6 +163,7 @@ class Loop:
     def _feed(self, now: float) -> None:
         """Give the engine what it can use: jobs that are due first, then new lines."""
         self._watch_input(None)
+        self._has_more = False
         while self.stop is None and self._engine.room(now) > 0 and not self._recorder.is_full:
             effects = self._dispatch.next_jobs(self._moment(now), self._workers)
             if effects:
@@ -164,6 +179,9 @@ class Loop:
                 self._watch_input(self._source.wait_fd())
                 return
             self._admit(part)
+            if isinstance(part, Oversized):
+                self._has_more = True  # of which nothing but this turn's end bounds what is gathered
+                return
 
     def _lines_wanted(self) -> int:
         """Return how many lines the next batch may have; 0 while the queue is full."""
@@ -179,7 +197,6 @@ class Loop:
         if isinstance(part, Oversized):
             self._jobs_left -= 1
             self._recorder.bury_oversized(part, name, f"{stem}:{part.line}")
-            self._check_failures()
             return
         self._jobs_left -= part.lines
         self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
@@ -245,7 +262,6 @@ class Loop:
                     self._recorder.settle(effect)
         self._recorder.flush_doubles()
         self._jobs_left += sum(effect.statuses.get(None, 0) for effect in effects if isinstance(effect, do.Pass))
-        self._check_failures()
 
     def _check_failures(self) -> None:
         if self._bounds.max_failures is None:
@@ -265,6 +281,8 @@ class Loop:
 
     def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due."""
+        if self._has_more and self.stop is None:
+            return 0.0
         moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
         if self.stop is not None:
             moments.append(self.stop.deadline)

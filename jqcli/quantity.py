@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from math import isfinite
+from math import isfinite, isnan, nan
+from typing import Any
+
+MOST_WAIT = 3600.0  # seconds that a `Retry` or a `Snooze` may ask for
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNIT_BYTES = {
@@ -36,10 +39,28 @@ def parse_duration(text: float | str) -> float:
         return sum(float(n) * _UNIT_SECONDS[u] for n, u in _PART.findall(text))
     try:
         seconds = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1.0
     if isinstance(text, bool) or not isfinite(seconds) or seconds < 0:
         raise ValueError(f"{text!r} is not a duration; write 500ms, 30s, 5m, 1h30m or 2d")
+    return seconds
+
+
+def parse_wait(after: object) -> float:
+    """Return the seconds that a handler asks its job to wait: a number or a duration, clamped to [0, 1 h].
+
+    Raises ValueError for anything that is neither.
+
+    >>> [parse_wait(after) for after in ("10s", -3, 1e9, "2d")]
+    [10.0, 0.0, 3600.0, 3600.0]
+    """
+    number: Any = parse_duration(after) if isinstance(after, str) else after
+    try:
+        seconds = float(min(max(number, 0), MOST_WAIT))
+    except (TypeError, ValueError, ArithmeticError):  # as dates, arrays and decimals refuse to be compared
+        seconds = nan
+    if isnan(seconds) or isinstance(after, bool):
+        raise ValueError(f"{after!r} is no time to wait; give seconds, or text such as 500ms, 30s, 5m")
     return seconds
 
 

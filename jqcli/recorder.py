@@ -6,10 +6,11 @@ Letters are gathered for one turn of the loop, so that their file is locked once
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
-from jqcli.core.record import duplicate_record, letter, oversized_letter
+from jqcli.core.record import duplicate_record, letter, oversized_letter, status_of
 from jqcli.core.settled import STATUSES, claim_key
 from jqcli.core.tally import Tally
 from jqcli.edge.sink import UNNUMBERED
@@ -24,6 +25,16 @@ _SYNC_EVERY = 1.0
 _NO_ID = bytes(8)
 
 
+class _Letter(NamedTuple):
+    """A dead letter that is not written yet, and what is to be counted when it is."""
+
+    text: bytes
+    reason: str
+    type: str
+    message: str
+    named: str | int
+
+
 class Recorder:
     """The outputs of a run and the count of what is in them. `window` only with `--keep-order`."""
 
@@ -33,8 +44,9 @@ class Recorder:
         self._settled = outputs.settled
         self._window = window
         self._durability = durability
-        self._letters: list[bytes] = []
+        self._letters: list[_Letter] = []
         self._doubles: list[bytes] = []
+        self._due: deque[tuple[int, list[bytes]]] = deque()  # their turn has come
         self._synced_at = time.monotonic()
         self.head = head
         self.tally = Tally()
@@ -54,16 +66,27 @@ class Recorder:
         """The monotonic moment of the next sync, None where there is none."""
         return self._synced_at + _SYNC_EVERY if self._durability == "batch" else None
 
+    def begin(self) -> None:
+        """With `full`, sync what earlier runs left and could not sync: it counts as done from here on."""
+        if self._durability == "full":
+            self._sync()
+
     def finish(self, event: Finished, places: list[do.Place] | None) -> None:
-        """Write the records of finished jobs, then count them; `places` of each with a window."""
+        """Write the records of finished jobs, then count them; `places` of each with a window.
+
+        What is held counts while it waits; see `give_up`.
+        """
         if places is None or self._window is None:
             self._results.append(event.batch, event.records)
-        else:
-            for place, record in zip(places, b"".join(event.records).split(b"\n")[:-1], strict=True):
-                self._window.put(place.batch, place.index, record + b"\n")
-            self._release()
-        if self._durability == "full":
-            self._results.sync()
+            self._sync_fully()
+            self._count(event)
+            return
+        for place, record in zip(places, b"".join(event.records).split(b"\n")[:-1], strict=True):
+            self._window.put(place.batch, place.index, record + b"\n")
+        self._count(event)
+        self._release()
+
+    def _count(self, event: Finished) -> None:
         tally = self.tally
         tally.completed += event.completed
         tally.skipped += event.skipped
@@ -96,25 +119,27 @@ class Recorder:
             self._count_passed("dead", 1)
             return
         message = f"a line of {part.size} bytes; see --max-line"
-        self._letters.append(oversized_letter(self.head, source, made_id, part, message, time.time()))
-        self.tally.count_dead("line_too_long", "jqcli.line_too_long", message, made_id)
+        text = oversized_letter(self.head, source, made_id, part, message, time.time())
+        self._letters.append(_Letter(text, "line_too_long", "jqcli.line_too_long", message, made_id))
 
     def flush_doubles(self) -> None:
         """Write the duplicates' records that were gathered."""
         if self._doubles:
-            self._results.append(UNNUMBERED, self._doubles)
-            self._doubles = []
+            doubles, self._doubles = self._doubles, []
+            self._results.append(UNNUMBERED, doubles)
+            self._sync_fully()
+            self.tally.duplicate += len(doubles)
         if self._window is not None:
             self._release()
 
     def flush(self) -> bool:
         """Write what was gathered; tell whether a stream is behind, so that something is left."""
         if self._letters:
-            text = b"".join(self._letters)
-            self._letters.clear()
-            self._dlq.append(text)
-            if self._durability == "full":
-                self._dlq.sync()
+            letters, self._letters = self._letters, []
+            self._dlq.append(b"".join([letter.text for letter in letters]))
+            self._sync_fully()
+            for _, reason, kind, message, named in letters:
+                self.tally.count_dead(reason, kind, message, named)
         return self._results.flush()
 
     def sync(self, now: float) -> None:
@@ -125,33 +150,52 @@ class Recorder:
     def end(self) -> None:
         """Write all that is held, with gaps where lines are unfinished, and sync for the last time."""
         if self._window is not None:
-            for batch, records in self._window.release_all():
-                self._results.append(batch, records)
+            self._due.extend(self._window.release_all())
+            self._write_due()
         self.flush()
         if self._durability != "none":
             self._sync()
+
+    def give_up(self) -> None:
+        """Take records that are held, and will not be written, out of the counts: the run ends by an error."""
+        if self._window is None:
+            return
+        self._due.extend(self._window.release_all())
+        for status, count in Counter(status_of(record) for _, records in self._due for record in records).items():
+            setattr(self.tally, status, getattr(self.tally, status) - count)
 
     def _sync(self) -> None:
         self._dlq.sync()
         self._results.sync()
         self._synced_at = time.monotonic()
 
+    def _sync_fully(self) -> None:
+        """Let what was written outlive a power cut before it counts, where that is asked for."""
+        if self._durability == "full":
+            self._sync()
+
     def _release(self) -> None:
         assert self._window is not None  # noqa: S101 - the callers look
-        for batch, records in self._window.release():
-            self._results.append(batch, records)
+        self._due.extend(self._window.release())
+        self._write_due()
+
+    def _write_due(self) -> None:
+        while self._due:
+            self._results.append(*self._due[0])
+            self._due.popleft()
+        self._sync_fully()
 
     def _put_double(self, place: do.Place, record: bytes) -> None:
-        self.tally.duplicate += 1
         if self._window is None:
             self._doubles.append(record)
         else:
+            self.tally.duplicate += 1
             self._window.put(place.batch, place.index, record)
 
     def _bury(self, bury: do.Bury) -> None:
-        self._letters.append(letter(self.head, bury, time.time()))
+        text = letter(self.head, bury, time.time())
         named = bury.job.id if bury.job is not None else bury.line.made_id
-        self.tally.count_dead(bury.reason, str(bury.error["type"]), str(bury.error["message"]), named)
+        self._letters.append(_Letter(text, bury.reason, str(bury.error["type"]), str(bury.error["message"]), named))
         self._leave_gap(bury.place)
 
     def _leave_gap(self, place: do.Place) -> None:

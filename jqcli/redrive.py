@@ -141,10 +141,10 @@ class _Lives:
             tuple(selection.names), tuple(selection.stems), len(selection.offsets), self._rows(), self._release
         )
 
-    def open(self, settings: Settings, stdout_fd: int) -> Outputs:
+    def open(self, settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
         """Open the results, and write down that the redrive begins."""
         done = Done(wanted=None if self._selection.may_change else self._selection.keys)
-        results = open_results(place_of(settings, stdout_fd), done)
+        results = open_results(place_of(settings, stdout_fd, is_wanted), done)
         self._selection.keys.clear()
         path = _results_path(settings)
         if self._log.header is None:

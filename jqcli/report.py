@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import orjson
 
 from jqcli.edge.digest import summary_object, summary_text
 from jqcli.edge.outputs import is_journal
@@ -43,7 +42,8 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
     dlq = settings.dlq if has_letters else None
     if settings.summary == "json":
         found = summary_object(snapshot, run=run, exit_code=code, results=results, dlq=dlq)
-        _write(orjson.dumps(found, None, orjson.OPT_APPEND_NEWLINE).decode())
+        # Not orjson: the id of a sample may be an integer of any size.
+        _write(json.dumps(found, separators=(",", ":"), ensure_ascii=False) + "\n")
     elif _is_digest_wanted(settings, code):
         retry = retry_command(settings) if dlq is not None and snapshot.dead else None
         _write(summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry))

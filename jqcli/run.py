@@ -21,7 +21,7 @@ from jqcli.errors import JqcliError, StopNow, UsageError
 from jqcli.tag import tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jqcli.config import Settings
     from jqcli.core.tally import Tally
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES = 1 << 16
 _STDOUT = 1
+_LARGE_INPUT = 1 << 20  # bytes; this much has work for every worker
 
 
 class Redrive(Protocol):
@@ -41,8 +42,8 @@ class Redrive(Protocol):
     def source(self) -> Feed:
         """The lines of their jobs."""
 
-    def open(self, settings: Settings, stdout_fd: int) -> Outputs:
-        """Open the files that the records go to."""
+    def open(self, settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
+        """Open the files that the records go to; raises StopNow when that is not wanted any more."""
 
     def count_before(self, tally: Tally) -> None:
         """Count what an earlier start of the same redrive came to."""
@@ -74,9 +75,13 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
         stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
+            is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
+            if redrive is None:
+                outputs = open_files(settings, stdout_fd, is_wanted)
+            else:
+                outputs = redrive.open(settings, stdout_fd, is_wanted)
         except StopNow:
             return 128 + interrupts.received[0]
-        outputs = open_files(settings, stdout_fd) if redrive is None else redrive.open(settings, stdout_fd)
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
@@ -101,14 +106,17 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     problem: JqcliError | None = None
     try:
         code = loop.run()
-    except StopNow:
-        code = loop.stop.code if loop.stop is not None else 130
     except JqcliError as error:
         code, problem = error.exit_code, error
     finally:
         snapshot = loop.snapshot(time.monotonic())
         loop.screen.close(snapshot)
-    has_letters = outputs.letters.close()
+    has_letters = True
+    try:
+        has_letters = outputs.letters.close()
+    except JqcliError as error:
+        if problem is None:  # what came before it is what happened
+            code, problem = error.exit_code, error
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters)
@@ -139,7 +147,7 @@ def _pass_on(lines: list[str], loop: Loop) -> None:
 def _notify(engine: Engine, count: int) -> None:
     """Inside a signal handler: want unbegun work back, and leave a handler that runs in this process."""
     engine.revoke()
-    if count > 1 and not engine.can_kill:
+    if count > 1 and engine.is_attempting:
         raise StopNow
 
 
@@ -154,7 +162,9 @@ def _make_engine(
         from jqcli.engine.inline import Inline  # noqa: PLC0415
 
         return Inline(setup, specs)
-    return Pool(settings.workers, pack_setup(setup, specs), settings.max_result, selector, stderr_fd)
+    is_large = (source.bytes_total or 0) > _LARGE_INPUT
+    packed = pack_setup(setup, specs)
+    return Pool(settings.workers, packed, settings.max_result, selector, stderr_fd, is_eager=is_large)
 
 
 def scheme_of(settings: Settings) -> Scheme:

@@ -99,11 +99,14 @@ def size(value: object) -> int:
 
 
 def share_or_off(value: object) -> tuple[float, bool] | None:
-    """Return (number, is_percent), or None for `off`."""
+    """Return (number, is_percent), the number above 0, or None for `off`."""
     if value == "off":
         return None
     if isinstance(value, (int, str)):
-        return parse_share(value)
+        number, is_percent = parse_share(value)
+        if number == 0:
+            raise ValueError(f"{value!r} would stop before anything failed; 1 stops at the first dead job, off never")
+        return number, is_percent
     raise ValueError(f"{value!r} is not a limit; write a whole number or a percentage such as 5%")
 
 

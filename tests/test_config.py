@@ -235,6 +235,26 @@ def test_globs_are_expanded_in_the_order_given():
     assert build({"inputs": inputs}).inputs == ("jobs.jsonl", "b0.jsonl", "b1.jsonl", "-", "a[1].jsonl")
 
 
+@pytest.mark.parametrize(
+    "words, before",
+    [
+        (["jobs.jsonl", "jobs.jsonl"], ""),
+        (["jobs.jsonl", "-", "./jobs.jsonl"], " (before as jobs.jsonl)"),
+        (["*.jsonl", "jobs.jsonl"], ""),
+        (["jobs.jsonl", "link"], " (before as jobs.jsonl)"),
+        (["jobs.jsonl", "hard"], " (before as jobs.jsonl)"),
+    ],
+)
+def test_an_input_that_is_named_twice_is_refused_also_under_another_name(words, before):
+    Path("link").symlink_to("jobs.jsonl")
+    os.link("jobs.jsonl", "hard")
+    assert fail({"inputs": words}).startswith(f"{words[-1]}: this input is named twice{before}; ")
+
+
+def test_what_is_no_file_may_be_named_twice():
+    assert build({"inputs": ["/dev/null", "/dev/null"]}).inputs == ("/dev/null", "/dev/null")
+
+
 def test_inputs_that_are_not_there_are_named():
     assert fail({"inputs": ["none.jsonl"]}) == "none.jsonl: no such file"
     assert "no*.jsonl: no file matches" in fail({"inputs": ["no*.jsonl"]})
@@ -263,6 +283,18 @@ def test_where_engine_and_workers_disagree_the_higher_layer_wins_and_on_one_laye
     assert (settings.engine, settings.workers) == ("process", 2)
     assert "--workers 4 contradicts --engine inline" in fail({"engine": "inline", "workers": "4"})
     assert "--workers 0 contradicts --engine process" in fail({"engine": "process", "workers": "0"})
+
+
+def test_where_quiet_and_verbose_disagree_the_higher_layer_wins_and_on_one_layer_it_is_an_error():
+    def voice(values, **more):
+        settings = build(values, **more)
+        return settings.quiet, settings.verbose
+
+    assert fail({"quiet": True, "verbose": 1}) == "--quiet contradicts --verbose: leave one of them out"
+    assert fail(environment={"quiet": "1", "verbose": "2"}).startswith("JQ_RUN_QUIET contradicts JQ_RUN_VERBOSE")
+    assert voice({"quiet": True}, environment={"verbose": "2"}) == (True, 0)
+    assert voice({"verbose": 2}, toml="quiet = true") == (False, 2)
+    assert voice({"quiet": True, "verbose": 0}) == (True, 0)
 
 
 def test_the_inline_engine_refuses_a_timeout_wherever_it_comes_from():
@@ -314,6 +346,13 @@ def test_max_failures_is_a_number_or_a_share_or_off():
     assert build({"max_failures": "5%"}).max_failures == (5.0, True)
     assert build({"max_failures": "off"}, toml="max_failures = 3").max_failures is None
     assert build().max_failures == (3.0, False)
+
+
+@pytest.mark.parametrize("nothing", ["0", "0%", "0.0%", 0])
+def test_a_failure_limit_of_nothing_is_refused_with_what_may_have_been_meant(nothing):
+    text = fail({"max_failures": nothing})
+    assert text.startswith(f"--max-failures: {nothing!r} would stop before anything failed")
+    assert "1 stops at the first dead job, off never" in text
 
 
 def write(root, name, text):

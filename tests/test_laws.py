@@ -210,7 +210,7 @@ class World:
         if self.to_prepare:
             choices.append(self.answer)
         choices += [self.work] * len(self.steps)
-        if len(self.steps) < WORKERS and self.dispatch.has_backlog:
+        if len(self.steps) < WORKERS and self.dispatch._backlog:
             choices.append(self.start)
         if self.dispatch.due_at is not None and self.dice.random() < 0.2:
             choices.append(self.start)
@@ -362,7 +362,7 @@ def test_every_line_ends_as_exactly_one_record_and_nothing_is_left_behind(seed, 
         0,
         0,
     )
-    assert not world.dispatch.has_backlog
+    assert not world.dispatch._backlog
     assert not world.dispatch._pending
     assert not world.dispatch._followers
 

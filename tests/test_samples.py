@@ -136,7 +136,7 @@ def count_by_region(orders):
 
 
 def test_every_option_in_the_pages_and_the_samples_exists(orders):
-    commands = ("jq-run", "jq-run dlq retry", "jq-run dlq drop")
+    commands = ("jq-run", "jq-run verify", "jq-run dlq retry", "jq-run dlq drop")
     helped = "".join(run(orders, f"{each} --help", COLUMNS="200").out.decode() for each in commands)
     known = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
     assert len(known) >= 50

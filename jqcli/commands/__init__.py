@@ -15,6 +15,7 @@ from jqcli.commands.group import RootGroup
 from jqcli.commands.handlers import handlers
 from jqcli.commands.plain import PlainCommand
 from jqcli.commands.run import run
+from jqcli.commands.verify import verify
 
 EPILOG = (
     "Durations: 500ms, 30s, 5m, 1h30m. Sizes: 512MB, 1GiB. Every option reads JQ_RUN_<NAME> too, and "
@@ -30,6 +31,7 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 app.command("run", cls=PlainCommand, epilog=EPILOG)(run)
+app.command("verify", cls=PlainCommand)(verify)
 app.command("handlers", cls=PlainCommand)(handlers)
 app.add_typer(dlq, name="dlq")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +44,12 @@ def read_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what the variables say, by setting name; an empty one is not given."""
     said = {name: environment.get(variable_of(name), "") for name in OPTION_NAMES}
     return {name: value for name, value in said.items() if value}
+
+
+def given_options(ctx: typer.Context, names: Iterable[str]) -> dict[str, object]:
+    """Return the options of the command line, by setting name, and not the defaults."""
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    return {name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 CONFIGURATION = "Configuration"

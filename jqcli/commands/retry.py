@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from jqcli.commands.choosing import PANEL, AsJson, Paths, filter_parameters, filters_of, read_choice, with_options
-from jqcli.commands.option import read_environment
-from jqcli.commands.run import given_options, run
-from jqcli.config import Settings, build_settings, installed_handlers, load_config, usable_cpus
+from jqcli.commands.option import given_options, read_environment
+from jqcli.commands.run import run
+from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handlers, load_config, usable_cpus
 from jqcli.core.amend import change_line, parse_change
 from jqcli.core.letter import Letter, text_of
 from jqcli.errors import UsageError
@@ -22,6 +22,7 @@ from jqcli.value import whole
 
 # What a run has and a redrive has not: its letters know it, or it would make no sense.
 _NOT_OF_RUN = ("ctx", "inputs", "dlq", "fresh", "limit", "tenant")
+_OF_RUN = tuple(name for name in OPTION_NAMES if name not in _NOT_OF_RUN)
 
 
 def _of_run() -> list[inspect.Parameter]:
@@ -65,7 +66,7 @@ def retry(
     from jqcli.redrive import redrive  # noqa: PLC0415
     from jqcli.selection import Ask  # noqa: PLC0415
 
-    given = given_options(ctx) | ({"summary": "json"} if as_json else {})
+    given = given_options(ctx, _OF_RUN) | ({"summary": "json"} if as_json else {})
     most = _whole("--max-redrives", max_redrives)
     if edit and change:
         raise UsageError("--edit and --set: take one of them")

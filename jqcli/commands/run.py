@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jqcli.commands.option import ConfigOption, ProfileOption, declare, read_environment
+from jqcli.commands.option import ConfigOption, ProfileOption, declare, given_options, read_environment
 from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handlers, load_config, usable_cpus
 from jqcli.config import settings as allowed
 from jqcli.policy import BACKOFFS
@@ -124,7 +124,7 @@ def run(
 
 def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Settings:
     return build_settings(
-        given_options(ctx) | {"inputs": ctx.params["inputs"] or ()},
+        given_options(ctx, OPTION_NAMES) | {"inputs": ctx.params["inputs"] or ()},
         load_config(config, profile),
         environment=read_environment(os.environ),
         installed=installed_handlers(),
@@ -133,12 +133,6 @@ def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Setti
         stdout_tty=os.isatty(1),
         cpus=usable_cpus(),
     )
-
-
-def given_options(ctx: typer.Context) -> dict[str, object]:
-    """Return the options of the command line, and not the defaults."""
-    sources = {name: ctx.get_parameter_source(name) for name in OPTION_NAMES}
-    return {name: ctx.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 def _commands(ctx: typer.Context) -> tuple[str, ...]:

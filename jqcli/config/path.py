@@ -31,14 +31,31 @@ def stem_of(source: str) -> str:
 def expand_inputs(words: Sequence[str], *, stdin_tty: bool, commands: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the inputs in the order given: globs expanded, piped stdin where none is named.
 
-    Raises UsageError for a file that is missing, a folder, a glob that matches nothing, or no input at all.
+    Raises UsageError for a file that is missing or named twice, a folder, a glob that matches nothing, or no input.
     """
     if not words and stdin_tty:
         raise UsageError("no input: name a file, or pipe jobs into stdin, as in `jq-run jobs.jsonl -H tasks.py:charge`")
     inputs = tuple(path for word in words or (STDIN,) for path in _expand(word, commands))
     if inputs.count(STDIN) > 1:
         raise UsageError("`-` is given twice, and stdin can be read once")
+    _check_distinct(inputs)
     return inputs
+
+
+def _check_distinct(inputs: Sequence[str]) -> None:
+    """Raise UsageError where one file is named twice, be it by a glob or a link: its lines would share their ids."""
+    seen: dict[tuple[int, int], str] = {}
+    for path in inputs:
+        if path == STDIN or not Path(path).is_file():
+            continue
+        status = Path(path).stat()
+        file = (status.st_dev, status.st_ino)
+        if file in seen:
+            before = "" if seen[file] == path else f" (before as {seen[file]})"
+            raise UsageError(
+                f"{path}: this input is named twice{before}; each of its lines is one job, so name it once"
+            )
+        seen[file] = path
 
 
 def _expand(word: str, commands: Iterable[str]) -> Iterable[str]:

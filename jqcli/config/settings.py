@@ -91,11 +91,12 @@ def build_settings(
     None is "not given". `installed` are handlers of installed packages, `commands` words to hint at.
     """
     given = merge(values, environment, file)
-    inputs = expand_inputs(_words(values.get("inputs")), stdin_tty=stdin_tty, commands=commands)
+    inputs = expand_inputs(words_of(values.get("inputs")), stdin_tty=stdin_tty, commands=commands)
     output = find_output(given, inputs, stdout_tty=stdout_tty)
     dlq = find_dlq(given, inputs, output)
     check_apart(inputs, output, dlq)
     engine, workers = choose_engine(given, cpus)
+    quiet, verbose = choose_voice(given)
     handler, handlers = choose_handlers(given, file, installed)
     if engine == "inline":
         _check_no_timeout(handler, given)
@@ -108,7 +109,9 @@ def build_settings(
         engine=engine,
         workers=workers,
         policy=_policy_of(given),
-        **_read_plain(given),
+        quiet=quiet,
+        verbose=verbose,
+        **read_plain(given),
     )
 
 
@@ -136,6 +139,18 @@ def choose_engine(given: Mapping[str, Given], cpus: int) -> tuple[str, int]:
     if engine == "inline" or workers == 0:
         return "inline", 1
     return "process", workers or cpus
+
+
+def choose_voice(given: Mapping[str, Given]) -> tuple[bool, int]:
+    """Return whether to be quiet, and how much to say; where the two disagree the higher layer wins."""
+    quiet = pick(given, "quiet", v.flag, default=False)
+    verbose = pick(given, "verbose", v.whole(0), 0)
+    if quiet and verbose:
+        by_quiet, by_verbose = given["quiet"], given["verbose"]
+        if by_quiet.layer == by_verbose.layer:
+            raise UsageError(f"{by_quiet.where} contradicts {by_verbose.where}: leave one of them out")
+        return (True, 0) if by_quiet.layer > by_verbose.layer else (False, verbose)
+    return quiet, verbose
 
 
 def choose_handlers(
@@ -181,11 +196,12 @@ def _check_no_timeout(handler: HandlerSpec, given: Mapping[str, Given]) -> None:
     )
 
 
-def _words(inputs: object) -> tuple[str, ...]:
+def words_of(inputs: object) -> tuple[str, ...]:
+    """Return the words that were given as inputs."""
     return tuple(str(word) for word in inputs) if isinstance(inputs, (list, tuple)) else ()
 
 
-def _read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
+def read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
     """Return the settings that stand for themselves, with the defaults of DESIGN section 5."""
     return {
         "input_format": pick(given, "input_format", v.choice(*INPUT_FORMATS), "auto"),
@@ -205,6 +221,4 @@ def _read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
         "fresh": pick(given, "fresh", v.flag, default=False),
         "progress": pick(given, "progress", v.choice(*PROGRESSES), "auto"),
         "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
-        "quiet": pick(given, "quiet", v.flag, default=False),
-        "verbose": pick(given, "verbose", v.whole(0), 0),
     }

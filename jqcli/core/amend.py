@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from jqcli.core.codec import MAX_DEPTH, depth_of
+from jqcli.core.exact import MAX_DEPTH, depth_of
 
 
 class Change(NamedTuple):

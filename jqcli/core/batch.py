@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from jqcli.model import Job, Line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jqcli.core.event import Answer
 
 AIM_SECONDS = 0.02  # of work a batch: long against the 0.3 ms that a trip costs, short against a human's patience
@@ -48,7 +50,8 @@ class Pending:
 class Batch:
     """Lines that travel together. `jobs` is set where they were ruled before; then `data` is empty.
 
-    `told` says whether any record of it was written, `keys` are the 16-byte identities of its lines.
+    `told` says whether any record of it was written, `keys` are the 16-byte identities of its lines; `buried` the
+    indexes of lines that are empty here because an earlier run buried them unread.
     """
 
     number: int
@@ -58,6 +61,7 @@ class Batch:
     first_line: int
     data: bytes
     lines: int
+    buried: Sequence[int] = ()
     crashes: int = 0
     keys: bytes = b""
     told: bool = False
@@ -80,6 +84,7 @@ class Batch:
             Batch(
                 number + at, self.source, self.name, self.stem, self.first_line + skipped,
                 b"".join(line + b"\n" for line in part), len(part),
+                [index - skipped for index in self.buried if skipped <= index < skipped + len(part)],
             )
             for at, (part, skipped) in enumerate(parts)
         )  # fmt: skip

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
 
+from jqcli.core.exact import MAX_DEPTH, depth_of, load_exact
 from jqcli.errors import suggest
 from jqcli.model import NO_ASKS, Asks, Job, Line, Unusable
 from jqcli.quantity import parse_duration
@@ -23,9 +23,7 @@ from jqcli.quantity import parse_duration
 SCHEME_VERSION = "1"
 KEY_SIZE = 16
 UNUSABLE_MARK = b"!"
-MAX_DEPTH = 1000
 _SORTED = orjson.OPT_SORT_KEYS
-_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _MEMBERS = (
     "payload",
     "id",
@@ -39,10 +37,8 @@ _MEMBERS = (
     "cost",
     "meta",
 )
+_PLAIN_MEMBERS = frozenset(("payload", "id", "key"))  # that ask for nothing
 RECORD_START = re.compile(rb'\{"id":("(?:[^"\\\n]|\\[^\n])*"|-?[0-9]+),"key":"[0-9a-f]{6}:')
-# A run of 19 digits is the shortest that can leave 64 bits; folding the digits makes it one substring search.
-_FOLD = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
-_LONG = b"0" * 19
 
 
 class Scheme(NamedTuple):
@@ -80,15 +76,6 @@ def hash_bytes(data: bytes) -> bytes:
 def hash_unusable(data: bytes) -> bytes:
     """Return the key of a line that is no job; its mark keeps it apart from every payload's."""
     return hash_bytes(UNUSABLE_MARK + data)
-
-
-def has_long_digits(data: bytes) -> bool:
-    """Tell whether a run of 19 digits or more stands anywhere: then integers may be out of orjson's range.
-
-    >>> [has_long_digits(b"[1234567890123456789]"), has_long_digits(b"[123456789012345678]")]
-    [True, False]
-    """
-    return data.translate(_FOLD).find(_LONG) >= 0
 
 
 def canonical(payload: Any) -> bytes:
@@ -139,51 +126,12 @@ def read_line(line: Line, scheme: Scheme) -> Job | Unusable | None:
         return Unusable("invalid_job", str(error), hash_unusable(data))
 
 
-def depth_of(data: bytes) -> int:
-    """Return how deep the brackets of a valid JSON text nest.
-
-    >>> depth_of(b'{"a":["[",1]}')
-    2
-    """
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in data:
-        if in_string:
-            in_string = escaped or byte != 0x22
-            escaped = byte == 0x5C and not escaped
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
-
-
 def _parse(data: bytes) -> Any:
-    """Return the document, with exact integers also where orjson would round them."""
-    document = orjson.loads(data)
+    document = load_exact(data)
     nested = data.count(b"[") + data.count(b"{")
     if nested > MAX_DEPTH and depth_of(data) > MAX_DEPTH:
         raise ValueError(f"deeper than {MAX_DEPTH} levels")
-    if not has_long_digits(data):
-        return document
-    found: list[int] = []
-
-    def parse_int(text: str) -> int:
-        number = int(text)
-        if not _INT_MIN <= number <= _INT_MAX:
-            found.append(number)
-        return number
-
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(limit + 4 * MAX_DEPTH)
-    try:
-        exact = json.loads(data, parse_int=parse_int)
-    finally:
-        sys.setrecursionlimit(limit)
-    return exact if found else document
+    return document
 
 
 def _explain(error: BaseException) -> str:
@@ -203,7 +151,9 @@ def _make_job(document: Any, line: Line, scheme: Scheme) -> Job:
     payload = envelope["payload"] if is_envelope else document
     own_id = _word(envelope, "id")
     job_id = line.made_id if own_id is None else own_id
-    asks = _read_asks(envelope, payload, scheme) if len(envelope) > 1 or scheme.tenant_path else NO_ASKS
+    asks = NO_ASKS
+    if scheme.tenant_path is not None or not envelope.keys() <= _PLAIN_MEMBERS:
+        asks = _read_asks(envelope, payload, scheme)
     given = _given_key(envelope, payload, scheme)
     mark = "" if asks.handler is None else f"@{asks.handler}"
     text = canonical(payload)
@@ -280,7 +230,7 @@ def _number(envelope: dict[str, Any], member: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
         raise InvalidJobError(f"`{member}` is a number of at least 0")
-    return float(value)
+    return _to_float(member, value)
 
 
 def _moment(envelope: dict[str, Any], member: str) -> float | None:
@@ -288,7 +238,7 @@ def _moment(envelope: dict[str, Any], member: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _to_float(member, value)
     try:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is not None:
@@ -296,6 +246,13 @@ def _moment(envelope: dict[str, Any], member: str) -> float | None:
     except (ValueError, TypeError, OverflowError):
         pass
     raise InvalidJobError(f"`{member}` is RFC 3339 with a zone, such as 2026-01-31T06:00:00Z, or Unix seconds")
+
+
+def _to_float(member: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise InvalidJobError(f"`{member}` is larger than any double") from None
 
 
 def follow(payload: Any, path: str) -> Any:

@@ -82,7 +82,7 @@ class Identities:
             is_usable = note is None or "asks" in note
             status: str | None = None
             if note is None or "blank" not in note:
-                status = self._claim((batch, index), key, payload_hash, own_id, is_usable=is_usable)
+                status = self._claim(key, payload_hash, own_id)
                 if status is None:
                     found = self._rule_line(batch, index, key, payload_hash, note)
                     if found is not None:
@@ -90,15 +90,15 @@ class Identities:
                     if found is None or found.kind == "asks":
                         order.append(index)
                     continue
-                if status == "dead" and is_usable:
+                if status == "dead" and is_usable and key not in self.taken:
                     ruling.dead.append(key)
+                    if self._dedupe:
+                        self.taken.add(key, batch, index)
             ruling.passed.append(index)
             statuses[status] = statuses.get(status, 0) + 1
         return ruling._replace(order=None if len(order) == len(keys) else order)
 
-    def _claim(
-        self, spot: tuple[int, int], key: bytes, payload_hash: bytes | None, own_id: bytes, *, is_usable: bool
-    ) -> str | None:
+    def _claim(self, key: bytes, payload_hash: bytes | None, own_id: bytes) -> str | None:
         """Return the status of the earlier record that settles a line, None where there is none."""
         if not self.settled.records:
             return None
@@ -107,8 +107,6 @@ class Identities:
             return None
         if status != "conflict" and payload_hash is not None:
             self._owners.setdefault(key, payload_hash)
-        if status == "dead" and is_usable and self._dedupe:
-            self.taken.add(key, *spot)
         return status
 
     def _rule_line(

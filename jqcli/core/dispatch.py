@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from jqcli.core.batch import Batch, Pending, Sizer
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from jqcli.core.dedupe import Finding, Identities, Ruling
     from jqcli.core.rules import Moment, Rules
-    from jqcli.model import Failure
+    from jqcli.model import Failure, Line
 
 _JOBS_BYTES = 1 << 20
 
@@ -88,11 +88,6 @@ class Dispatch:
         return len(self._waiting)
 
     @property
-    def has_backlog(self) -> bool:
-        """Whether a job could start as soon as a worker has room."""
-        return bool(self._backlog)
-
-    @property
     def due_at(self) -> float | None:
         """The monotonic moment at which the next waiting job may start."""
         return self._waiting[0][0] if self._waiting else None
@@ -115,7 +110,8 @@ class Dispatch:
 
     def admit(self, source: int, name: str, stem: str, first_line: int, data: bytes, lines: int) -> Effect:
         """Take a block of lines; they are to be prepared."""
-        batch = Batch(self._number(lines), source, name, stem, first_line, data, lines)
+        data, buried = self._identities.settled.blank_unread(data)
+        batch = Batch(self._number(lines), source, name, stem, first_line, data, lines, buried)
         self.lines += lines
         self.bytes += len(data)
         self._turn.append(batch)
@@ -162,6 +158,9 @@ class Dispatch:
         assert answer is not None  # noqa: S101 - its turn comes with its answer
         batch.keys = answer.keys
         ruling = self._identities.rule(batch.number, answer)
+        if batch.buried:  # they look blank, and have their letters
+            statuses = Counter(ruling.statuses) - Counter({None: len(batch.buried)})
+            ruling = ruling._replace(statuses=statuses + Counter({"dead": len(batch.buried)}))
         effects: list[Effect] = [Opened(batch.number, batch.lines)]
         limits = Limits(self._rules.of(None, None, None).timeout, {})
         if ruling.passed:
@@ -218,13 +217,13 @@ class Dispatch:
             error = conflict_error(job, named)
             return [Bury(place, line, job, job.key_text, "key_conflict", error, 0, [], First(named, "owner"))]
         first = self._first_of(job)
-        pending = Pending(line, job, batch.source, batch.number, finding.index)
         if first is None or first.status == "running":
+            pending = Pending(line, job, batch.source, batch.number, finding.index)
             self._followers.setdefault(job.key, []).append(pending)
             self.bytes += pending.size
             return []
         self.lines -= 1
-        return [self._follow(pending, first)]
+        return [self._follow(place, line, job, first)]
 
     def _pass(self, batch: Batch, ruling: Ruling) -> Pass:
         """Go past lines that need no record; what an earlier run buried is dead for its duplicates too."""
@@ -275,12 +274,11 @@ class Dispatch:
         for pending in self._followers.pop(key, ()):
             self.lines -= 1
             self.bytes -= pending.size
-            effects.append(self._follow(pending, first))
+            effects.append(self._follow(place_of(pending), pending.line, pending.job, first))
         return effects
 
-    def _follow(self, pending: Pending, first: First) -> Effect:
+    def _follow(self, place: Place, line: Line, job: Job, first: First) -> Effect:
         """Return the record of a duplicate, which shares its first's fate."""
-        place, line, job = place_of(pending), pending.line, pending.job
         if first.status == "dead":
             return Bury(place, line, job, job.key_text, "duplicate_of_dead", first.error or {}, 0, [], first)
         return Double(place, job, first)

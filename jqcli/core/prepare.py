@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from jqcli.core.codec import KEY_SIZE, Scheme, has_long_digits, hash_bytes, read_line
+from jqcli.core.codec import KEY_SIZE, Scheme, hash_bytes, read_line
+from jqcli.core.exact import has_long_digits
 from jqcli.model import NO_ASKS, Asks, Job, Line, Unusable
 
 if TYPE_CHECKING:

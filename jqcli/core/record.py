@@ -6,21 +6,33 @@ A completed or skipped record is built in the worker; see `engine/runner.py`.
 from __future__ import annotations
 
 import base64
+import re
 from datetime import UTC, datetime
+from functools import lru_cache
+from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
+from jqcli.core.codec import RECORD_START, key_of_text
+from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
+from jqcli.core.settled import claim_key
 from jqcli.model import First
 
 if TYPE_CHECKING:
-    from jqcli.core.effect import Bury
-    from jqcli.model import Failure, Job, Line
+    from collections.abc import Sequence
 
+    from jqcli.core.effect import Bury
+    from jqcli.model import Failure, Job
+
+_STATUS = b'"status":"'
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
+_BEGIN = b'{"id":'
 _NL = orjson.OPT_APPEND_NEWLINE
+_ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
+_RESULT_STATUSES = ("completed", "duplicate", "skipped")
 
 
 class LetterHead(NamedTuple):
@@ -66,7 +78,13 @@ def timestamp(at: float) -> str:
     >>> timestamp(0.25)
     '1970-01-01T00:00:00.250Z'
     """
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, milliseconds = divmod(round(at * 1e6) // 1000, 1000)
+    return f"{_format_second(second)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _format_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def duplicate_record(tag: str, job: Job, first: First) -> bytes:
@@ -118,10 +136,11 @@ def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:
     if first is not None:
         name = "conflicts_with" if bury.reason == "key_conflict" else "duplicate_of"
         record[name] = _raw(id_text(first.id)) if first.id is not None else None
-    record |= {"error": bury.error, "attempts": bury.attempts, "history": bury.history}
-    record |= _body(line, is_json=job is not None or bury.reason == "invalid_job")
-    tenant = job.asks.tenant if job is not None else None
-    return orjson.dumps(record | _origin(head, line.where, job, tenant, dead_at), None, _NL)
+    record["error"], record["attempts"], record["history"] = bury.error, bury.attempts, bury.history
+    is_json = job is not None or bury.reason == "invalid_job"
+    record.update({"job": _raw(line.data.strip())} if is_json else _text_of(line.data))
+    record.update(_origin(head, line.where, job, dead_at))
+    return orjson.dumps(record, None, _NL)
 
 
 def oversized_letter(
@@ -139,41 +158,47 @@ def oversized_letter(
         "size": part.size,
         "offset": part.offset,
     }
-    return orjson.dumps(record | _origin(head, f"{source}:{part.line}", None, None, dead_at), None, _NL)
+    return orjson.dumps(record | _origin(head, f"{source}:{part.line}", None, dead_at), None, _NL)
 
 
-def _origin(
-    head: LetterHead, where: str, job: Job | None, tenant: str | int | None, dead_at: float
-) -> dict[str, object]:
+def _origin(head: LetterHead, where: str, job: Job | None, dead_at: float) -> dict[str, object]:
+    handler, tenant = (None, None) if job is None else (job.asks.handler, job.asks.tenant)
     paths = {"key_path": head.key_path, "tenant_path": head.tenant_path}
     return {
         "source": where,
-        "handler": head.handlers.get(job.asks.handler if job is not None else None),
+        "handler": head.handlers.get(handler),
         "cwd": head.cwd,
         "output": head.output,
         "input_format": head.input_format,
         **{name: path for name, path in paths.items() if path is not None},
-        "tenant": tenant,
+        "tenant": None if tenant is None else _raw(id_text(tenant)),
         "run": head.run,
         "dead_at": timestamp(dead_at),
         "redrives": 0,
     }
 
 
-def read_first(record: bytes) -> First:
+def read_first(record: bytes, members: dict[str, Any] | None = None) -> First:
     """Return what a duplicate needs of one of our records; the result's bytes are taken as they stand.
 
-    No JSON string can hold the text that is searched for: quotes inside strings are escaped.
+    `members` are those of the record, where it was parsed before. No JSON string can hold the text that is searched
+    for: quotes inside strings are escaped.
     """
-    members = orjson.loads(record)
+    if members is None:
+        members = load_exact(record)
     if members["status"] != "completed":
         return First(members["id"], members["status"])
     start = record.index(_RESULT) + len(_RESULT)
     return First(members["id"], "completed", record[start : record.rindex(_ATTEMPTS)])
 
 
-def _body(line: Line, *, is_json: bool) -> dict[str, Any]:
-    return {"job": _raw(line.data.strip())} if is_json else _text_of(line.data)
+def status_of(record: bytes) -> str:
+    """Return the status of one of our result records, which is the first member of that name; empty for no record.
+
+    >>> status_of(b'{"id":"a","key":"5f01ab:9f","status":"skipped","reason":"not ours"}')
+    'skipped'
+    """
+    return record.partition(_STATUS)[2].partition(b'"')[0].decode("ascii", "replace")
 
 
 def _text_of(data: bytes) -> dict[str, str]:
@@ -186,3 +211,86 @@ def _text_of(data: bytes) -> dict[str, str]:
 def _raw(text: bytes) -> orjson.Fragment:
     """Embed JSON that was parsed before, byte for byte."""
     return orjson.Fragment(text)
+
+
+# Reading again
+
+
+class Record(NamedTuple):
+    """A result or a dead letter as it stands in a file. `key` is its identity, `claim` what it settles."""
+
+    tag: str
+    key: bytes
+    claim: bytes
+    payload_hash: bytes | None
+    id_json: bytes
+    members: dict[str, Any]
+
+
+def parse_result(line: bytes) -> Record | None:
+    """Return the result record on a line, None where it is none of ours.
+
+    >>> parse_result(b'{"id":"a","key":"5f01ab:=k","status":"completed"}').id_json
+    b'"a"'
+    """
+    record = _parse_record(line)
+    return record if record is not None and record.members.get("status") in _RESULT_STATUSES else None
+
+
+def parse_letter(line: bytes) -> Record | None:
+    """Return the dead letter on a line, None where it is none of ours."""
+    record = _parse_record(line)
+    return record if record is not None and isinstance(record.members.get("reason"), str) else None
+
+
+def is_broken(line: bytes) -> bool:
+    """Tell whether a line begins as a record does and is no JSON: a writer was cut off in it.
+
+    >>> is_broken(b'{"id":"a","key":"5f01{"id":"b"}'), is_broken(b'{"id":"a"}'), is_broken(b"never ours")
+    (True, False, False)
+    """
+    if not line.startswith(_BEGIN):
+        return False
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return True
+    return False
+
+
+def _parse_record(line: bytes) -> Record | None:
+    try:
+        members = load_exact(line)
+        tag, colon, text = members["key"].partition(":")
+        key = key_of_text(text)
+        payload_hash = bytes.fromhex(members["payload_hash"]) if "payload_hash" in members else None
+        match = RECORD_START.match(line)
+        id_json = match[1] if match else id_text(members["id"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if not colon or len(tag) != 6:
+        return None
+    return Record(tag, key, claim_key(key, payload_hash), payload_hash, id_json, members)
+
+
+def plain_results(tag: str) -> re.Pattern[bytes]:
+    """Return what `find_plain` looks for: results with this tag whose keys were not given."""
+    return re.compile(
+        rb'^\{"id":' + _ID + rb',"key":"' + tag.encode() + rb':([0-9a-f]{32})","status":"(completed|duplicate|skipped)"'
+        rb"[^\n]*\}$",
+        re.MULTILINE,
+    )
+
+
+def find_plain(
+    pattern: re.Pattern[bytes], block: bytes
+) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes]] | None:
+    """Return the keys, ids and statuses of a block of results, None where one of its lines needs to be parsed.
+
+    Our own records begin in a known way, so one regular expression reads a block, checked to have matched every line.
+    """
+    found = pattern.findall(block)
+    if not found or len(found) != block.count(b"\n"):
+        return None
+    ids, keys, statuses = zip(*found, strict=True)
+    return Struct("16s" * len(keys)).unpack(bytes.fromhex(b"".join(keys).decode())), ids, statuses

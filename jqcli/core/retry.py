@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from jqcli.core.batch import Pending
     from jqcli.model import Failure
@@ -43,11 +43,30 @@ class AttemptError(Exception):
         self.failure = failure
 
 
+class _State:
+    """What tenacity's strategies look at. Its own class makes a future with locks for each failure, 5 µs."""
+
+    __slots__ = ("_error", "attempt_number")
+    failed = True
+
+    def __init__(self, attempt: int, failure: Failure) -> None:
+        self.attempt_number = attempt
+        self._error = AttemptError(failure)
+
+    @property
+    def outcome(self) -> _State:
+        """Return what stands for the future."""
+        return self
+
+    def exception(self) -> AttemptError:
+        """Return the error, as a future does."""
+        return self._error
+
+
 class _Strategies(NamedTuple):
     stop: Any
     retry: Any
     wait: Any
-    state: Any
 
 
 def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) -> Decision:  # noqa: PLR0911 - a table
@@ -67,7 +86,7 @@ def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) ->
     if failure.verdict == "reject" or matches(failure.names, policy.reject_on or ()):
         return Dead("rejected")
     attempt = pending.attempts - pending.crashes
-    state = _state_of(strategies, attempt, failure)
+    state = _State(attempt, failure)
     if failure.verdict != "retry" and not strategies.retry(state):
         return Dead("not_retryable")
     if strategies.stop(state):
@@ -77,7 +96,7 @@ def decide(pending: Pending, failure: Failure, policy: Policy, chance: float) ->
     return Again(_backoff(strategies, policy, attempt, failure, chance))
 
 
-def matches(names: Iterable[str], wanted: Iterable[str]) -> bool:
+def matches(names: Sequence[str], wanted: Sequence[str]) -> bool:
     """Tell whether any of an error's dotted names is wanted, by its bare or its dotted name.
 
     >>> matches(("builtins.KeyError", "builtins.LookupError"), ("LookupError",))
@@ -85,22 +104,16 @@ def matches(names: Iterable[str], wanted: Iterable[str]) -> bool:
     >>> matches(("mine.KeyError",), ("builtins.KeyError",))
     False
     """
+    if not wanted:
+        return False
     known = set(names) | {name.rpartition(".")[2] for name in names}
     return not known.isdisjoint(wanted)
 
 
 def _backoff(strategies: _Strategies, policy: Policy, attempt: int, failure: Failure, chance: float) -> float:
     """Return the wait before the next attempt; full jitter is a share of the exponential one, drawn evenly."""
-    wait = float(strategies.wait(_state_of(strategies, attempt, failure)))
+    wait = float(strategies.wait(_State(attempt, failure)))
     return wait * chance if policy.backoff == "full-jitter" else wait
-
-
-def _state_of(strategies: _Strategies, attempt: int, failure: Failure) -> Any:
-    state = strategies.state(None, None, (), {})
-    state.attempt_number = attempt
-    error = AttemptError(failure)
-    state.set_exception((AttemptError, error, None))
-    return state
 
 
 @lru_cache(maxsize=64)
@@ -122,5 +135,4 @@ def _strategies(policy: Policy) -> _Strategies:
             if policy.backoff == "fixed"
             else tenacity.wait_exponential(multiplier=base, max=most if base else 0.0)  # 0 overflows to max too
         ),
-        state=tenacity.RetryCallState,
     )

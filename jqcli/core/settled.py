@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import repeat
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from jqcli.core.codec import hash_bytes
+from jqcli.core.codec import hash_bytes, hash_unusable
 from jqcli.core.prepare import ID_SIZE, mark_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jqcli.model import First
 
@@ -42,6 +43,18 @@ def claim_key(key: bytes, payload_hash: bytes | None) -> bytes:
     return key if payload_hash is None else hash_bytes(key + payload_hash)
 
 
+class Kept(NamedTuple):
+    """One record as it is remembered: where to look for it, its status, and a number that stands for its id."""
+
+    offset: int
+    status: str
+    mark: int
+
+
+def _unpack(entry: int) -> Kept:
+    return Kept(entry >> _OFFSET_SHIFT, STATUSES[entry >> _STATUS_SHIFT & 7], entry & (_MADE - 1))
+
+
 class _Many:
     """The records of one identity that has several, so that taking one costs the same however many there are."""
 
@@ -53,6 +66,11 @@ class _Many:
         self._by_id: dict[int, list[int]] = {}
         for at in backwards:
             self._by_id.setdefault(entries[at] & (_MADE - 1), []).append(at)
+
+    def split(self) -> tuple[list[int], list[int]]:
+        """Return the records that were taken, and the others."""
+        both = list(zip(self._entries, self._taken, strict=True))
+        return [entry for entry, taken in both if taken], [entry for entry, taken in both if not taken]
 
     def take(self, wanted: int | None) -> int | None:
         """Take a record with this id, or with one that was made up (None); return None where there is none."""
@@ -67,11 +85,16 @@ class _Many:
 
 @dataclass(slots=True)
 class Settled:
-    """The records of earlier runs. `owners` are the payload hashes of given keys that completed or were skipped."""
+    """The records of earlier runs.
+
+    `owners` are the payload hashes of given keys that completed or were skipped; `unread` the keys of lines that ended
+    their workers when they were read, so that nobody knows what job they are.
+    """
 
     records: dict[bytes, int | list[int]] = field(default_factory=dict)
     owners: dict[bytes, bytes] = field(default_factory=dict)
     dead: dict[bytes, First] = field(default_factory=dict)
+    unread: set[bytes] = field(default_factory=set)
     count: int = 0
     _many: dict[bytes, _Many] = field(default_factory=dict)
 
@@ -93,13 +116,20 @@ class Settled:
         else:
             self.records[claim] = [known, entry]
 
-    def add_all(self, keys: Sequence[bytes], ids: Sequence[bytes], statuses: Sequence[bytes], offset: int) -> None:
-        """Remember the records of a block at `offset`, as `add` does one; a quarter of the cost."""
+    def add_all(
+        self, keys: Sequence[bytes], ids: Sequence[bytes], statuses: Sequence[bytes], offset: int, step: int = 0
+    ) -> None:
+        """Remember the records of a block, as `add` does one; a quarter of the cost.
+
+        Each is to be looked for `step` behind the one before it, the first at `offset`.
+        """
         marks = Struct("<" + "Q56x" * len(ids)).unpack(b"".join([blake2b(text).digest() for text in ids]))
         at = offset << _OFFSET_SHIFT
+        to_next = step << _OFFSET_SHIFT
+        spots = range(at, at + len(ids) * to_next, to_next) if step else repeat(at, len(ids))
         entries = [
-            mark | _STATUS_BITS[status] | at | (_MADE if _looks_made(text) else 0)
-            for mark, status, text in zip(marks, statuses, ids, strict=True)
+            mark | _STATUS_BITS[status] | spot | (_MADE if b":" in text and _looks_made(text) else 0)
+            for mark, status, text, spot in zip(marks, statuses, ids, spots, strict=True)
         ]
         fresh = dict(zip(keys, entries, strict=True))
         self.count += len(keys)
@@ -108,6 +138,15 @@ class Settled:
             return
         for key, entry in zip(keys, entries, strict=True):
             self._put(key, entry)
+
+    def add_redriven(self, claim: bytes, id_json: bytes, status: str, offset: int) -> None:
+        """Remember one letter of a redriven job, which supersedes the job's earlier one."""
+        wanted = int.from_bytes(mark_id(id_json), "little")
+        known = self.records.get(claim, [])
+        for entry in known if isinstance(known, list) else (known,):
+            if entry & (_MADE - 1) == wanted and STATUSES[entry >> _STATUS_SHIFT & 7] in ("dead", "conflict"):
+                return
+        self.add(claim, id_json, status, offset)
 
     def claim(self, claim: bytes, own_id: bytes) -> str | None:
         """Take the record that settles a line and return its status; None where there is none.
@@ -129,6 +168,51 @@ class Settled:
             if entry is not None:
                 self.records[claim] = entry | _CLAIMED
         return None if entry is None else STATUSES[entry >> _STATUS_SHIFT & 7]
+
+    def blank_unread(self, data: bytes) -> tuple[bytes, list[int]]:
+        """Return whole lines with the `unread` among them emptied, and the indexes of these; each takes its letter."""
+        if not self.unread:
+            return data, []
+        lines = data.split(b"\n")
+        found: list[int] = []
+        for index, line in enumerate(lines):
+            key = hash_unusable(line)
+            if key in self.unread and self.claim(key, _NO_ID) is not None:
+                lines[index] = b""
+                found.append(index)
+        return b"\n".join(lines), found
+
+    def take_all(self, claims: Sequence[bytes], own_ids: bytes) -> list[int]:
+        """Claim the records of many lines, as `claim` does one, and forget them; return the indexes that found none.
+
+        `own_ids` is a row of `mark_id`s. What has no further record is gone afterwards, so `done_at` is of no use.
+        """
+        pop, put = self.records.pop, self.records.__setitem__
+        missing = []
+        wanted = Struct(f"<{len(claims)}Q").unpack(own_ids)
+        for index, (claim, mark) in enumerate(zip(claims, wanted, strict=True)):
+            entry = pop(claim, None)
+            if type(entry) is int and (entry & (_MADE - 1) == mark if mark else entry & _MADE):
+                continue
+            if entry is not None:
+                put(claim, entry)
+            if entry is None or self.claim(claim, own_ids[ID_SIZE * index : ID_SIZE * (index + 1)]) is None:
+                missing.append(index)
+        return missing
+
+    def split_left(self) -> Iterator[tuple[list[Kept], list[Kept]]]:
+        """Yield, for each identity with records that no line has taken, those that were taken, and those that were not.
+
+        Speaks of lines that were taken by `take_all`.
+        """
+        for claim, known in self.records.items():
+            if isinstance(known, int):
+                yield [], [_unpack(known)]
+                continue
+            many = self._many.get(claim)
+            taken, left = many.split() if many is not None else ([], known)
+            if left:
+                yield list(map(_unpack, taken)), list(map(_unpack, left))
 
     def done_at(self, claim: bytes) -> int | None:
         """Return from which offset on the record stands with which an identity completed or was skipped, if it did."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import exp, log
 
 # Latencies are kept in buckets whose borders grow by 5 %, so a percentile is off by 2.5 % at most.
@@ -154,6 +155,7 @@ class Tally:
         return tuple(sorted(self.groups.values(), key=lambda g: -g.count)[:most])
 
 
+@lru_cache(maxsize=1000)
 def fingerprint(kind: str, message: str) -> str:
     """Return type plus message with numbers, ids, quoted text and paths masked.
 

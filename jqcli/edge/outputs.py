@@ -26,7 +26,8 @@ _HEAD = b'{"id":'
 class Place(NamedTuple):
     """Where this run writes, and how its keys are tagged; `output` is None for stdout.
 
-    `explain` says in words what a record with another tag was made by; `stdout_fd` is where stdout's reader is.
+    `explain` says in words what a record with another tag was made by; `stdout_fd` is where stdout's reader is;
+    `is_wanted` whether what is being opened is still wanted.
     """
 
     output: str | None
@@ -35,6 +36,7 @@ class Place(NamedTuple):
     explain: Callable[[str], str]
     fresh: bool = False
     stdout_fd: int = 1
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 class Outputs(NamedTuple):
@@ -66,8 +68,8 @@ def journal_path(output: str | None) -> str | None:
 def open_outputs(place: Place) -> Outputs:
     """Open results and DLQ of a run.
 
-    Raises LockedError where another run has the results, ForeignFileError where a file is not this run's, and
-    FileError where it cannot be opened. A file that is refused is not changed.
+    Raises LockedError where another run has the results, ForeignFileError where a file is not this run's, FileError
+    where it cannot be opened, and StopNow when it is not wanted any more. Then no file was changed.
     """
     tidy(place.dlq)
     settled = Settled()
@@ -83,7 +85,7 @@ def open_outputs(place: Place) -> Outputs:
             renamed.append(_set_aside(place.output))
             os.close(fd)
             fd = _lock_results(place.output)
-        read_results(fd, place.output, place.tag, settled, place.explain)
+        read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
         _check_tail(fd, place.output)
         letters = _open_letters(place, journal_path(place.output), settled, renamed)
         cut_torn_tail(fd, place.output)
@@ -102,7 +104,7 @@ def open_results(place: Place, settled: Settled) -> Results:
     assert place.output is not None  # noqa: S101 - a journal has a path
     fd = _lock_results(place.output)
     try:
-        read_results(fd, place.output, place.tag, settled, place.explain)
+        read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
         _check_tail(fd, place.output)
         cut_torn_tail(fd, place.output)
     except BaseException:
@@ -145,7 +147,7 @@ def _open_letters(place: Place, output: str | None, settled: Settled, renamed: l
         renamed.append(_set_aside_locked(place.dlq))
     letters = Letters(place.dlq)
     with letters.locked() as fd:
-        read_letters(fd, place.dlq, place.tag, output, settled)
+        read_letters(fd, place.dlq, place.tag, output, settled, place.is_wanted)
         _check_tail(fd, place.dlq)
         cut_torn_tail(fd, place.dlq)
     return letters

@@ -36,12 +36,14 @@ class Done(Settled):
             Settled.add(self, claim, id_json, status, offset)
             self.count = 0
 
-    def add_all(self, keys: Sequence[bytes], ids: Sequence[bytes], statuses: Sequence[bytes], offset: int) -> None:
+    def add_all(
+        self, keys: Sequence[bytes], ids: Sequence[bytes], statuses: Sequence[bytes], offset: int, step: int = 0
+    ) -> None:
         """Remember those of a block that matter."""
         if self.wanted is not None and self.wanted.isdisjoint(keys):
             return
-        for key, own_id, status in zip(keys, ids, statuses, strict=True):
-            self.add(key, own_id, status.decode(), offset)
+        for number, (key, own_id, status) in enumerate(zip(keys, ids, statuses, strict=True)):
+            self.add(key, own_id, status.decode(), offset + number * step)
 
     def claim(self, claim: bytes, own_id: bytes) -> str | None:  # noqa: ARG002 - its base's
         """Return None: the letters of settled jobs were left out before."""

@@ -8,13 +8,15 @@ import select
 import stat
 from array import array
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
+from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge.lock import is_still, lock_for_append, unlock
+from jqcli.edge.sync import sync_file
 from jqcli.errors import FileError, ReaderGoneError
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ def write_whole(fd: int, data: bytes | memoryview, path: str) -> None:
         while view:
             view = view[os.write(fd, view) :]
     except OSError as error:
-        os.ftruncate(fd, good)
+        with suppress(OSError):  # a torn line is cut when the file is next opened
+            os.ftruncate(fd, good)
         raise FileError(f"{path}: {error.strerror}; what is there is whole, so the same command goes on") from error
 
 
@@ -85,7 +88,9 @@ class ResultsFile:
         self._fd = fd
         self._path = path
         self._end = os.lseek(fd, 0, os.SEEK_END)
-        self._is_synced = True
+        # What an earlier run wrote may have outlived its death, and yet not be on the disk.
+        self._is_synced = self._end == 0
+        self._is_placed = False
         # By batch: where its first record starts and its last ends (0: there is none).
         self._starts = array("Q", [0])
         self._ends = array("Q", [0])
@@ -138,14 +143,13 @@ class ResultsFile:
         return False
 
     def sync(self) -> None:
-        """Sync, if anything was written; a failed sync is never tried again, since the kernel has dropped the data."""
-        if self._is_synced:
-            return
-        try:
-            os.fdatasync(self._fd)
-        except OSError as error:
-            raise FileError(f"{self._path}: {error.strerror} while syncing") from error
-        self._is_synced = True
+        """Sync, if there is anything new, and at first what an earlier run left.
+
+        A failed sync is never tried again, since the kernel has dropped the data.
+        """
+        if not self._is_synced:
+            sync_file(self._fd, self._path, is_placed=self._is_placed)
+            self._is_synced = self._is_placed = True
 
     def close(self) -> None:
         """Close the file; its lock goes with it."""
@@ -230,7 +234,8 @@ class Letters:
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = self._open()
-        self._is_synced = True
+        self._is_synced = os.fstat(self._fd).st_size == 0
+        self._is_placed = False
 
     def append(self, letters: bytes) -> None:
         """Append whole letters; raises FileError or LockedError."""
@@ -249,22 +254,22 @@ class Letters:
             unlock(self._fd)
 
     def sync(self) -> None:
-        """Sync, if anything was written."""
-        if self._is_synced:
-            return
-        try:
-            os.fdatasync(self._fd)
-        except OSError as error:
-            raise FileError(f"{self.path}: {error.strerror} while syncing") from error
-        self._is_synced = True
+        """Sync, if there is anything new, and at first what earlier runs left."""
+        if not self._is_synced:
+            sync_file(self._fd, self.path, is_placed=self._is_placed)
+            self._is_synced = self._is_placed = True
 
     def close(self) -> bool:
-        """Remove the file if it is empty; tell whether it is still there."""
+        """Remove the file if it is empty; tell whether it is still there. Raises FileError or LockedError."""
         self._lock()
-        is_empty = os.fstat(self._fd).st_size == 0
-        if is_empty:
-            os.unlink(self.path)
-        os.close(self._fd)
+        try:
+            is_empty = os.fstat(self._fd).st_size == 0
+            if is_empty:
+                os.unlink(self.path)
+        except OSError as error:
+            raise FileError(f"{self.path}: {error.strerror}") from error
+        finally:
+            os.close(self._fd)
         return not is_empty
 
     def _lock(self) -> None:
@@ -275,6 +280,7 @@ class Letters:
                 return
             os.close(self._fd)
             self._fd = self._open()
+            self._is_placed = False
 
     def _open(self) -> int:
         try:
@@ -309,8 +315,9 @@ def search_records(data: bytes, key_text: str) -> First | None:
         end = data.find(b"\n", at)
         if end < 0:  # cut off by the end of what was read
             return None
-        record = orjson.loads(data[start:end])
-        if record["key"] == key_text and record["status"] in ("completed", "skipped"):
-            return read_first(data[start:end])
+        record = data[start:end]
+        members = load_exact(record)
+        if members["key"] == key_text and members["status"] in ("completed", "skipped"):
+            return read_first(record, members)
         at = data.find(wanted, at + 1)
     return None

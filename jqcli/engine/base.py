@@ -23,6 +23,7 @@ class Engine(Protocol):
 
     can_kill: bool
     isolates: bool
+    is_attempting: bool  # whether a handler's code runs in this very thread, so that a signal can leave it
 
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:
         """Load the handlers and return their policies; raises HandlerLoadError, or StopNow when it is not wanted."""

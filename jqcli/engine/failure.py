@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from math import isfinite, isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from jqcli.engine.result import UnserializableError
 from jqcli.errors import Reject, Retry, Snooze, printable
 from jqcli.model import Failure
-from jqcli.quantity import parse_duration
+from jqcli.quantity import parse_wait
+
+if TYPE_CHECKING:
+    from types import CodeType, TracebackType
 
 _RUNNER = __file__.replace("failure.py", "runner.py")  # whose frames say nothing about a handler
-_MAX_AFTER = 3600.0  # seconds that a `Retry` may ask for
+_NAMES_AT = Failure._fields.index("names")
+_MOST_FRAMES = -20  # the last ones
+_MOST_KNOWN = 1000
+# By identity, each beside what must live for as long as that holds.
+_known_frames: dict[tuple[tuple[int, int], ...], tuple[str, list[CodeType]]] = {}
+_known_names: dict[int, tuple[tuple[str, ...], type]] = {}
 TEXT_LIMIT = 4096  # characters of a message and of a stacktrace that are kept
 _VERDICTS: dict[type[BaseException], str] = {
     Retry: "retry",
@@ -25,28 +32,36 @@ _VERDICTS: dict[type[BaseException], str] = {
 
 def describe_failure(error: BaseException, duration: float) -> Failure:
     """Return what there is to say about an exception; `duration` in seconds. Never raises."""
+    try:
+        return _describe(error, duration, _wish(error))
+    except ValueError as wrong:  # asks for a wait that is none
+        return _describe(wrong, duration, None)
+
+
+def _describe(error: BaseException, duration: float, after: float | None) -> Failure:
     kind = type(error)
     return Failure(
         verdict=next((verdict for cls, verdict in _VERDICTS.items() if isinstance(error, cls)), "error"),
         type=dotted_name(kind),
         message=message_of(error),
         stacktrace=_stacktrace_of(error)[-TEXT_LIMIT:],
-        names=tuple(dotted_name(cls) for cls in kind.__mro__),
+        names=_names_of(kind),
         duration=duration,
         is_exception=isinstance(error, Exception),
-        after=_wish(error),
+        after=after,
     )
 
 
 def pack_failure(failure: Failure) -> bytes:
     """Return a failure as JSON."""
-    return orjson.dumps(failure._asdict())
+    return orjson.dumps(tuple(failure))
 
 
 def unpack_failure(data: bytes) -> Failure:
     """Return the failure that `pack_failure` packed."""
-    members: dict[str, Any] = orjson.loads(data)
-    return Failure(**{**members, "names": tuple(members["names"])})
+    members: list[Any] = orjson.loads(data)
+    members[_NAMES_AT] = tuple(members[_NAMES_AT])
+    return Failure(*members)
 
 
 def dotted_name(cls: type) -> str:
@@ -55,21 +70,21 @@ def dotted_name(cls: type) -> str:
     >>> dotted_name(KeyError)
     'builtins.KeyError'
     """
-    return printable(f"{cls.__module__}.{cls.__qualname__}")
+    return printable(f"{getattr(cls, '__module__', '?')}.{cls.__qualname__}")
 
 
 def _wish(error: BaseException) -> float | None:
-    """Return the seconds that a `Retry` (up to 1 h) or a `Snooze` asks for; None for none, and for what is none."""
+    """Return the seconds that a `Retry` or a `Snooze` asks for, None for none.
+
+    Raises ValueError for what is no time: a subclass need not have asked its base.
+    """
     after = getattr(error, "after", None) if isinstance(error, (Retry, Snooze)) else None
     if after is None:
         return None
     try:
-        seconds = parse_duration(after) if isinstance(after, str) else float(after)
-    except Exception:  # noqa: BLE001 - a handler may hand over anything
-        return None
-    if isinstance(error, Retry) and not isnan(seconds):
-        return min(max(seconds, 0.0), _MAX_AFTER)
-    return max(seconds, 0.0) if isfinite(seconds) else None
+        return parse_wait(after)
+    except Exception as wrong:  # noqa: BLE001 - a handler may put anything there
+        raise ValueError(message_of(wrong)) from error
 
 
 def message_of(error: BaseException) -> str:
@@ -89,6 +104,38 @@ def _stacktrace_of(error: BaseException) -> str:
         inner = error.__traceback__
         while inner is not None and inner.tb_frame.f_code.co_filename == _RUNNER:
             inner = inner.tb_next
-        return printable("".join(traceback.format_exception(type(error), error, inner, limit=-20)))
+        is_alone = error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
+        if not is_alone or isinstance(error, (NameError, BaseExceptionGroup)):  # a name is guessed from its frame
+            return printable("".join(traceback.format_exception(type(error), error, inner, limit=_MOST_FRAMES)))
+        head = "" if inner is None else "Traceback (most recent call last):\n" + _frames_of(inner)
+        return printable(head + "".join(traceback.format_exception_only(error)))
     except BaseException:  # noqa: BLE001 - as above
         return ""
+
+
+def _frames_of(inner: TracebackType) -> str:
+    """Return the frames as text. Jobs fail at the same few places, and 30 µs is what each of their texts costs."""
+    import traceback  # noqa: PLC0415 - as above
+
+    codes, places = [], []
+    at: TracebackType | None = inner
+    while at is not None:
+        codes.append(at.tb_frame.f_code)
+        places.append((id(at.tb_frame.f_code), at.tb_lasti))  # equal code may stand in two files
+        at = at.tb_next
+    key = tuple(places[_MOST_FRAMES:])
+    if key not in _known_frames:
+        if len(_known_frames) >= _MOST_KNOWN:
+            _known_frames.clear()
+        text = "".join(traceback.format_tb(inner, limit=_MOST_FRAMES))
+        _known_frames[key] = (text, codes[_MOST_FRAMES:])
+    return _known_frames[key][0]
+
+
+def _names_of(kind: type) -> tuple[str, ...]:
+    """Return the names of a class and of its bases."""
+    if id(kind) not in _known_names:  # and not the class: its own class may refuse to hash it
+        if len(_known_names) >= _MOST_KNOWN:
+            _known_names.clear()
+        _known_names[id(kind)] = (tuple(dotted_name(cls) for cls in kind.__mro__), kind)
+    return _known_names[id(kind)][0]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _CTX_NAMES = ("ctx", "context")
+_CALLED_WITH = ("payload", "ctx")
 _COROUTINE_FLAGS = 0x80 | 0x100 | 0x200  # CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 
 
@@ -120,7 +121,7 @@ def _make_handler(spec: str, target: Any) -> Handler:
     code = _code_of(target)
     if code is not None and code.co_flags & _COROUTINE_FLAGS:
         raise HandlerLoadError(f"handler {spec!r}: async functions are not supported")
-    return Handler(spec, target, _wants_ctx(target), policy, stack)
+    return Handler(spec, target, _wants_ctx(spec, target), policy, stack)
 
 
 def _code_of(target: Any) -> Any:
@@ -131,18 +132,27 @@ def _code_of(target: Any) -> Any:
     return getattr(vars(type(target)).get("__call__"), "__code__", None)
 
 
-def _wants_ctx(target: Any) -> bool:
-    """Tell whether a second positional argument is asked for: one without a default, or one named ctx."""
+def _wants_ctx(spec: str, target: Any) -> bool:
+    """Tell whether a second positional argument is asked for: one without a default, or one named ctx.
+
+    Raises HandlerLoadError where the handler cannot be called in either way.
+    """
     import inspect  # noqa: PLC0415 - costs 9 ms, which only a worker pays
 
     try:
-        parameters = list(inspect.signature(target).parameters.values())
-    except (ValueError, TypeError):  # a builtin
+        signature = inspect.signature(target)
+    except (ValueError, TypeError):  # a builtin: only calling it tells
         return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(positional) < 2:
-        return False
-    return positional[1].default is positional[1].empty or positional[1].name in _CTX_NAMES
+    positional = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    second = positional[1] if len(positional) > 1 else None
+    wants_ctx = second is not None and (second.default is second.empty or second.name in _CTX_NAMES)
+    try:
+        signature.bind(*_CALLED_WITH[: 1 + wants_ctx])
+    except TypeError as error:
+        raise HandlerLoadError(
+            f"handler {spec!r} takes {signature}, and is called with (payload) or (payload, ctx): {error}"
+        ) from None
+    return wants_ctx
 
 
 def _describe(spec: str, doing: str, error: BaseException) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,11 +17,13 @@ import orjson
 from jqcli.core.event import Ended, Finished, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
+from jqcli.engine.cause import Cause
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.ledger import Ledger
 from jqcli.engine.memory import REVOKED, Memory, Writer, create_file
 from jqcli.engine.runner import Runner
 from jqcli.engine.worker import load_handlers
+from jqcli.errors import StopNow
 
 if TYPE_CHECKING:
     from array import array
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from jqcli.policy import Policy
 
 _DEPTH = 2
+_STOPPED = Cause("stop", "jqcli.Stopped", "the run was stopped")
 
 
 class Inline:
@@ -49,10 +53,12 @@ class Inline:
         self._frames: deque[tuple[Kind, bytes]] = deque()
         self._events: list[Event] = []
         self._runner: Runner | None = None
+        self.is_attempting = False
 
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:  # noqa: ARG002 - the protocol's
         """Load the handlers; raises HandlerLoadError."""
-        handlers = load_handlers(self._specs)
+        with self._attempting():
+            handlers = load_handlers(self._specs)
         self._runner = Runner(self._setup, handlers, self._writer, self._hear)
         return {name: handler.policy for name, handler in handlers.items()}
 
@@ -98,8 +104,11 @@ class Inline:
 
     def advance(self, now: float) -> Iterator[Event]:  # noqa: ARG002 - the protocol's
         """Do the next thing and yield what happened."""
-        if self._frames and self._runner is not None:
-            self._runner.handle(*self._frames.popleft())
+        with self._attempting():
+            if self._ledger.memory.words[REVOKED]:
+                self._give_back()
+            elif self._frames and self._runner is not None:
+                self._runner.handle(*self._frames.popleft())
         events, self._events = self._events, []
         yield from events
 
@@ -111,21 +120,29 @@ class Inline:
         """Return one row; nothing runs while it is drawn."""
         return (WorkerRow(0, 0, "inline", "", None, self._ledger.done, 0),)
 
-    def close(self, *, at_once: bool) -> list[Event]:  # noqa: ARG002 - the protocol's
-        """Leave the handlers."""
-        if self._runner is not None:
-            self._runner.close()
-        return []
+    def close(self, *, at_once: bool) -> list[Event]:
+        """Leave the handlers; with `at_once`, return what was finished before the attempt that was left."""
+        events, self._events = self._events, []
+        if at_once:
+            events += self._ledger.bury(_STOPPED, time.monotonic())[0]
+        with suppress(StopNow), self._attempting():
+            if self._runner is not None:
+                self._runner.close()
+        return events
+
+    @contextmanager
+    def _attempting(self) -> Iterator[None]:
+        """Note that a handler's code runs, which a second signal leaves."""
+        self.is_attempting = True
+        try:
+            yield
+        finally:
+            self.is_attempting = False
 
     def _hear(self, data: bytes) -> None:
         kind = Kind(HEADER.unpack_from(data)[1])
         if kind is Kind.STOPPED:
-            events, works = self._ledger.give_back()
-            self._frames.clear()
-            self._frames.append((Kind.RESUME, b""))
-            self._events += events
-            for work in works:
-                self.prepare(work)
+            self._give_back()
             return
         for event in self._ledger.read(kind, data[HEADER.size :], time.monotonic()):
             if isinstance(event, Finished):
@@ -134,3 +151,13 @@ class Inline:
             else:
                 self._events.append(event)
         self._ledger.memory.free()
+
+    def _give_back(self) -> None:
+        """Give back what was not begun, and prepare again what was not ruled."""
+        self._ledger.memory.words[REVOKED] = 0
+        events, works = self._ledger.give_back()
+        self._frames.clear()
+        self._frames.append((Kind.RESUME, b""))
+        self._events += events
+        for work in works:
+            self.prepare(work)

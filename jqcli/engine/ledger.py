@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from jqcli.core.event import Answer, Ended, Event, Failed, Finished, Returned, Unprepared
+from jqcli.core.record import status_of
 from jqcli.engine import frame
 from jqcli.engine.failure import unpack_failure
 from jqcli.engine.frame import FrameError, Kind
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _KEY = 16
 _OWN_ID = 8
 _BASES = ("builtins.Exception", "builtins.BaseException", "builtins.object")
-_SKIPPED = b'"status":"skipped"'
 
 
 @dataclass(slots=True)
@@ -227,7 +227,7 @@ class Ledger:
                 indexes.append(run.order[at])
             at += 1
         run.told = at
-        skipped = sum(_SKIPPED in line[:4096] and _is_skipped(line) for line in text.splitlines())
+        skipped = sum(status_of(line) == "skipped" for line in text.split(b"\n")[:count])
         self.done += count
         return [Finished(run.batch, [text], count - skipped, skipped, [], indexes)]
 
@@ -285,7 +285,3 @@ class Ledger:
         run.failed.add(position)
         self.done += 1
         return [Failed(batch, run.order[position], unpack_failure(body[frame.FAILED.size :]))]
-
-
-def _is_skipped(line: bytes) -> bool:
-    return bool(orjson.loads(line)["status"] == "skipped")

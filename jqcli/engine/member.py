@@ -34,9 +34,9 @@ class Step(Enum):
 class Worker:
     """A worker process with what it holds.
 
-    `asked_back` is since when its attempt ran and when the rest was asked back; `is_stopping` that the rest was taken,
-    and that it will say STOPPED when its attempt is over; `may_stop` that it was told that work is wanted back;
-    `cause` why the parent has killed it, `killed_at` when, `blamed` the place that took too long.
+    `asked_back` is the place at which it was when the rest was asked back, and when that was; `is_stopping` that the
+    rest was taken, and that it will say STOPPED when its attempt is over; `may_stop` that it was told that work is
+    wanted back; `cause` why the parent has killed it, `killed_at` when, `blamed` the place that took too long.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Worker:
     is_ready: bool = False
     is_dead: bool = False
     is_garbled: bool = False
-    asked_back: tuple[float, float] | None = None
+    asked_back: tuple[tuple[int, int], float] | None = None
     is_stopping: bool = False
     may_stop: bool = False
     cause: Cause | None = None
@@ -95,8 +95,8 @@ class Worker:
         running = self.ledger.running(now)
         if running is None or running.index is None or not self.ledger.has_rest(running):
             return Step.NONE
-        if self.asked_back is None or self.asked_back[0] != running.since:
-            self.asked_back = (running.since, now)
+        if self.asked_back is None or self.asked_back[0] != running.place:
+            self.asked_back = (running.place, now)
             # Not read again when the rest is taken: the attempt may have ended by then, and the worker stopped here.
             self.rest_from = running.position + 1
             return Step.ASK

@@ -23,6 +23,7 @@ from jqcli.engine.keeper import Keeper
 from jqcli.engine.ledger import Ledger
 from jqcli.engine.member import START_LIMIT, Step, Worker
 from jqcli.engine.memory import REVOKED
+from jqcli.engine.wire import Wire
 from jqcli.errors import FileError, HandlerLoadError, StopNow
 from jqcli.policy import Policy
 
@@ -44,14 +45,24 @@ class Pool:
 
     can_kill = True
     isolates = True
+    is_attempting = False
 
-    # One worker starts at once, so that this process can go on importing meanwhile; the others with the second batch.
+    # Workers start at once, so that this process can go on importing meanwhile: all, or (unless `is_eager`) one, and
+    # the others when there is a second batch.
     def __init__(
-        self, workers: int, setup: bytes, max_result: int, selector: selectors.BaseSelector, stderr_fd: int = 2
+        self,
+        workers: int,
+        setup: bytes,
+        max_result: int,
+        selector: selectors.BaseSelector,
+        stderr_fd: int = 2,
+        *,
+        is_eager: bool = False,
     ) -> None:
         self._setup = setup
         self._frame_limit = 2 * max_result + (64 << 20)
         self._selector = selector
+        self._wire = Wire(selector)
         self._stderr_fd = stderr_fd
         self._workers: list[Worker] = []
         self._events: list[Event] = []
@@ -70,6 +81,8 @@ class Pool:
         except FileError:
             self._keeper.close()
             raise
+        while is_eager and self._missing:
+            self._spawn_missing(None)
 
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:
         """Wait until a worker has loaded the handlers; raises HandlerLoadError, or StopNow when it is not wanted."""
@@ -236,20 +249,11 @@ class Pool:
         self._keeper.add(child.pid)
         worker = Worker(number, child, Ledger(child.memory), time.monotonic())
         self._workers.append(worker)
-        self._selector.register(child.channel, selectors.EVENT_READ, lambda mask: self._serve(worker, mask))
-        if child.death_fd is not None:
-            self._selector.register(child.death_fd, selectors.EVENT_READ, lambda _: self._mark_dead(worker))
-        self._watch_outbox(worker)
+        self._wire.connect(child, lambda mask: self._serve(worker, mask), lambda _: self._mark_dead(worker))
 
     def _mark_dead(self, worker: Worker) -> None:
         worker.is_dead = True
         self._watch_at = 0.0
-
-    def _unregister(self, worker: Worker) -> None:
-        for fileobj in (worker.child.channel, worker.child.death_fd):
-            if fileobj is not None and fileobj in self._selector.get_map():
-                self._selector.unregister(fileobj)
-        worker.child.close()
 
     def _serve(self, worker: Worker, mask: int) -> None:
         """Read what a worker says, and send what waits for it."""
@@ -262,7 +266,7 @@ class Pool:
             self._end(worker, crash(f"the worker sent {error}"))
             worker.is_garbled = True
             worker.child.mute()
-        self._watch_outbox(worker)
+        self._wire.adjust(worker.child)
 
     def _hear(self, worker: Worker, kind: Kind, body: bytes) -> None:
         if kind in (Kind.READY, Kind.LOST):
@@ -285,21 +289,10 @@ class Pool:
         self._failed_starts = 0
         self._policies = {name: Policy.from_dict(policy) for name, policy in orjson.loads(body)}
 
-    def _watch_outbox(self, worker: Worker) -> None:
-        """Ask for writability only while something waits; a broken channel is no longer listened to."""
-        if worker.child.is_broken:
-            if worker.child.channel in self._selector.get_map():
-                self._selector.unregister(worker.child.channel)
-            return
-        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.child.has_outbox else 0)
-        key = self._selector.get_key(worker.child.channel)
-        if key.events != mask:
-            self._selector.modify(worker.child.channel, mask, key.data)
-
     def _send(self, worker: Worker, *parts: bytes) -> None:
         worker.child.send(*parts)
         if worker.child.has_outbox or worker.child.is_broken:
-            self._watch_outbox(worker)
+            self._wire.adjust(worker.child)
 
     def _bury(self, worker: Worker, now: float) -> None:
         """Settle with a dead worker, and put another in its place."""
@@ -312,7 +305,7 @@ class Pool:
         self._events += events
         self._orders[:0] = works
         self._workers.remove(worker)
-        self._unregister(worker)
+        self._wire.disconnect(worker.child)
         if self._is_closing:
             return
         if not worker.is_ready:

@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from jqcli.core.exact import load_exact
+
 _MAX_DEPTH = 900
 
 
@@ -41,7 +43,7 @@ def _dump_slowly(result: Any, why: str) -> bytes:
     try:
         text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         data = text.encode()
-        orjson.loads(data)  # what is written here must be readable to whoever goes on from the file
+        load_exact(data)  # what is written here must be readable to whoever goes on from the file
     except (TypeError, ValueError, RecursionError) as error:
         raise UnserializableError(str(error) or why) from None
     finally:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from jqcli.core.codec import read_line
+from jqcli.core.exact import load_exact
 from jqcli.core.prepare import Lines, Prepared, id_text, key_member, prepare
 from jqcli.engine import frame
 from jqcli.engine.failure import describe_failure, message_of, pack_failure
@@ -234,7 +235,7 @@ class Runner:
         policy = asked.over(handler.policy).over(DEFAULTS)
         key = run.prepared.keys[index].partition(b'"')[0]
         return Context(
-            id=orjson.loads(run.prepared.ids[index]),
+            id=load_exact(run.prepared.ids[index]),
             key=f"{self._setup.tag}:{key.decode()}",
             attempt=1 if run.attempts is None else run.attempts[index],
             max_attempts=policy.max_attempts or 1,

@@ -225,6 +225,38 @@ def rows_resume(bench):
     yield "a finished run again, whole command", "", f"{best:,.0f}/s", f"{middle:,.0f}/s", "nothing taken off"
 
 
+def rows_durability(bench):
+    """What syncing costs: full and batch against none, on jobs of 2 ms and on no-op jobs."""
+    for jobs, handler, what in (
+        (min(bench.jobs, 10_000), "pause", "jobs of 2 ms"),
+        (bench.jobs, "noop", "no-op jobs"),
+    ):
+        source = bench.input(jobs)
+        modes = ("none", "batch", "full")
+        commands = {mode: [bench.jq_run(source, "--durability", mode, handler=handler)] for mode in modes}
+        times = bench.interleave(commands, jobs)
+        for mode in modes[1:]:
+            best, middle = ratio(times[mode], times["none"])
+            detail = f"{jobs:,} jobs; {rates(jobs, times[mode])}; none {rates(jobs, times['none'])}"
+            goal = "under 3 %" if (mode, handler) == ("batch", "noop") else ""
+            yield f"--durability {mode} against none, {what}", goal, f"{best - 1:+.1%}", f"{middle - 1:+.1%}", detail
+
+
+def rows_verify(bench):
+    """Counting a finished run again: whole command, and without its start."""
+    source, one = bench.input(bench.jobs), bench.input(1)
+    bench.once([bench.jq_run(source)], bench.jobs)
+    many = [*JQ_RUN, "verify", source, "-o", "results.jsonl"]
+    whole = [process.time_all([many], bench.folder, bench.env) for _ in range(bench.runs)]
+    bench.once([bench.jq_run(one)], 1)
+    few = [*JQ_RUN, "verify", one, "-o", "results.jsonl"]
+    start = [process.time_all([few], bench.folder, bench.env) for _ in range(bench.runs)]
+    best = bench.jobs / max(min(whole) - min(start), 1e-9)
+    middle = bench.jobs / max(median(whole) - median(start), 1e-9)
+    detail = f"whole command {min(whole):.2f} s, its start {min(start):.2f} s"
+    yield "counting again with verify", "300,000 records/s", f"{best:,.0f}/s", f"{middle:,.0f}/s", detail
+
+
 def in_mib(peak):
     return f"parent {peak[0] / 2**20:.0f} MiB, all {peak[1] / 2**20:.0f} MiB"
 
@@ -272,6 +304,8 @@ ROWS = {
     "busy": rows_busy,
     "live": rows_live,
     "resume": rows_resume,
+    "verify": rows_verify,
+    "durability": rows_durability,
     "memory": rows_memory,
     "start": rows_start,
 }

@@ -1,6 +1,7 @@
-"""The handlers that are measured: one that does nothing, and one that computes for a while."""
+"""The handlers that are measured: one that does nothing, one that computes for a while, and one that waits."""
 
 import os
+import time
 
 LOOPS = int(os.environ.get("BENCH_LOOPS", "0"))
 
@@ -14,3 +15,8 @@ def busy(payload):
     left = LOOPS
     while left:
         left -= 1
+
+
+def pause(payload):
+    """Wait 2 ms, as for a request."""
+    time.sleep(0.002)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jqcli.core.codec import Scheme, depth_of, hash_bytes, key_of_text, make_tag, read_line
+from jqcli.core.codec import Scheme, hash_bytes, key_of_text, make_tag, read_line
+from jqcli.core.exact import depth_of
 from jqcli.model import NO_ASKS, Job, Line, Unusable
 
 LIGHT = settings(max_examples=80, deadline=None, database=None)
@@ -22,6 +23,7 @@ WORDS = st.one_of(
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, -1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**20, 10**20 + 1]),
     st.integers(-(10**40), 10**40),
+    st.sampled_from([10**308, 10**309, 10**309 + 1, -(10**309), 10**4299, 10**4300 - 1, 1 - 10**4300]),
     st.sampled_from([0.0, -0.0, 1.0, 0.1, 1e22, 1e-7, 5e-324, 1.7976931348623157e308]),
     st.floats(allow_nan=False, allow_infinity=False),
 )
@@ -152,6 +154,19 @@ def test_the_handler_gets_the_very_value_that_the_line_holds(value):
     assert strict(job.payload) == strict(value)
 
 
+def test_an_integer_of_4300_digits_is_exact_and_a_longer_one_is_not_json():
+    one, other = "1" * 4300, "1" * 4299 + "2"
+    assert read(one).payload == int(one)
+    assert read(one).key != read(other).key
+    assert read("-" + one).payload == -int(one)
+    assert read(one + "1").message == "not JSON (an integer of 4,301 digits; 4,300 are the most)"
+
+
+@pytest.mark.parametrize("text", ['"\\u0030' + "1" * 400 + '"', "1" * 400 + "e-200", "0." + "0" * 400 + "1"])
+def test_what_stands_beside_an_endless_integer_is_read_as_ever(text):
+    assert read(f"[{'7' * 400},{text}]").payload == [int("7" * 400), json.loads(text)]
+
+
 def test_a_large_integer_outside_the_payload_does_not_change_the_key():
     plain = read('{"id":"a","payload":{"n":1}}')
     large = read('{"id":123456789012345678901,"payload":{"n":1}}')
@@ -248,7 +263,11 @@ def test_a_blank_line_is_nothing(text):
         b"{", b"nul", b"1 2", b"[1,]", b"{'a':1}", b"NaN", b"Infinity", b"1e400", b"01", b'"\x01"', b"\xff",
         b'"\xff"',
         b'"\\ud800"', b"\xef\xbb\xbf1", b"\x00", b"{}{}", b'{"a":[{}', b"{}]}", b"1,2", b'"a', b"[" * 100_000,
-        b'{"n":123456789012345678901', b"9" * 5000, b"+1", b".5", b'{"a" 1}', b'{"n":' + b"1" * 310 + b"}",
+        b'{"n":123456789012345678901', b"9" * 5000, b"+1", b".5", b'{"a" 1}', b'{"n":' + b"1" * 4301 + b"}",
+        b"-" + b"1" * 4301,
+        b"1" * 400 + b".0", b"0" + b"1" * 400, b"1" * 400 + b"x", b"[NaN," + b"1" * 400 + b"]",
+        b'["\\ud800",' + b"1" * 400 + b"]", b'["\xff",' + b"1" * 400 + b"]", b"\xef\xbb\xbf" + b"1" * 400,
+        b"1" * 400 + b"e400", b"[" * 1001 + b"1" * 400 + b"]" * 1001, b"\xd9\xa1" * 400, b"1" * 300 + b"e300",
     ],
 )  # fmt: skip
 def test_a_line_that_is_not_json_says_so(text):
@@ -382,6 +401,15 @@ def test_null_asks_for_nothing(member):
 )
 def test_whatever_a_member_holds_the_line_is_a_job_or_says_why_not(member, value):
     found = read(json.dumps({"payload": 1, member: value}), Scheme(handlers=("a",)))
+    assert isinstance(found, Job) or found.reason == "invalid_job"
+
+
+@pytest.mark.parametrize(
+    "member", ["timeout", "max_attempts", "not_before", "expires", "cost", "meta", "tenant", "key"]
+)
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["much", "little"])
+def test_an_endless_integer_is_a_job_or_says_why_not_too(member, value):
+    found = read(json.dumps({"payload": 1, member: value}))
     assert isinstance(found, Job) or found.reason == "invalid_job"
 
 

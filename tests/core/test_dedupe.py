@@ -197,6 +197,20 @@ def test_the_owner_of_a_given_key_stays_the_owner_in_a_later_run(status):
     assert ruling.dead == ([key("a")] if status == "dead" else [])
 
 
+@pytest.mark.parametrize("hashes", [[b"2" * 16, b"1" * 16, b"2" * 16], []])
+def test_a_settled_dead_job_takes_nothing_from_the_one_that_runs_before_it(hashes):
+    """The owner is the first in input order: with a given key of another payload, or the payload of the dead one."""
+    settled = Settled()
+    settled.add(claim_key(key("a"), b"1" * 16) if hashes else key("a"), b'"old"', "dead", 0)
+    identities = Identities(settled, dedupe=True)
+    ruling = identities.rule(1, answer(1, "aaa", hashes=hashes, ids=[b'"new"', b'"old"', b'"newer"']))
+    assert list(ruling.order) == [0]
+    assert passed(ruling) == ([1], {"dead": 1})
+    assert kinds(ruling) == {2: "duplicate"}
+    assert ruling.dead == []
+    assert owners(identities) == {"a": (1, 0)}
+
+
 def test_a_conflicts_letter_makes_nobody_an_owner():
     one, two = b"1" * 16, b"2" * 16
     settled = Settled()

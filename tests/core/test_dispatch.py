@@ -177,7 +177,7 @@ def test_jobs_that_came_back_run_before_anything_that_was_due_and_in_their_order
     dispatch.take_failure(work.batch, 0, fail(), NOW)
     dispatch.take_returned(work.batch, [1, 2, 3])
     dispatch.take_end(work.batch)
-    assert dispatch.has_backlog
+    assert dispatch._backlog
     (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
     assert [each.number for each in run.attempts] == [2, 3, 4, 1]
 
@@ -188,7 +188,7 @@ def test_the_backlog_is_shared_among_the_workers():
     dispatch.take_returned(work.batch, range(10))
     dispatch.take_end(work.batch)
     sizes = []
-    while dispatch.has_backlog:
+    while dispatch._backlog:
         sizes += [len(run.attempts) for run in of(dispatch.next_jobs(NOW, 4), RunJobs)]
     assert sum(sizes) == 10
     assert max(sizes) == 3
@@ -247,6 +247,54 @@ def test_a_batch_that_kills_its_reader_is_halved_until_one_line_is_left_to_blame
         ("worker_crash", 2, 0, "the worker ended with SIGSEGV")
     ]
     assert (runs, tries) == (3, 2)
+
+
+def bury_unread(dispatch, *lines):
+    """Admit lines and let one with `poison` in it end its worker, again and again; return the letters."""
+    works, buried = [admit(dispatch, *lines)], []
+    while works:
+        work = works.pop(0)
+        is_deadly = b"poison" in work.data
+        effects = dispatch.split(work.batch, "m", NOW) if is_deadly else answer(dispatch, work)
+        works += [effect.work for effect in of(effects, Prepare)]
+        buried += of(effects, Bury)
+    return buried
+
+
+@pytest.mark.parametrize("dedupe", [True, False])
+def test_a_line_that_was_buried_unread_is_not_read_again_and_one_more_like_it_is(dedupe):
+    letters = bury_unread(make(), "a", "poison", "b")
+    settled = Settled()
+    for each in letters:
+        key = bytes.fromhex(each.key_text)
+        settled.add(key, json.dumps(each.line.made_id).encode(), "dead", 0)
+        settled.unread.add(key)
+    dispatch = make(settled=settled, dedupe=dedupe)
+    work = admit(dispatch, "b", "poison", "c", b"")
+    assert (work.lines, work.data) == (4, b'"b"\n\n"c"\n\n')
+    effects = answer(dispatch, work)
+    (found,) = of(effects, Pass)
+    assert (found.indexes, found.statuses) == ([1, 3], {"dead": 1, None: 1})
+    assert [list(run.order) for run in of(effects, Run)] == [[0, 2]]
+    assert of(effects, Bury) == []
+    assert b"poison" in admit(dispatch, "poison", first_line=5).data
+
+
+def test_a_line_that_was_buried_unread_is_counted_in_the_half_where_it_stands():
+    (letter,) = bury_unread(make(), "poison")
+    settled = Settled()
+    settled.add(bytes.fromhex(letter.key_text), b'"jobs:1"', "dead", 0)
+    settled.unread.add(bytes.fromhex(letter.key_text))
+    dispatch = make(settled=settled, max_crashes=1)
+    works, passed = [admit(dispatch, "a", "other poison", "b", "poison")], {}
+    while works:
+        work = works.pop(0)
+        effects = dispatch.split(work.batch, "m", NOW) if b"poison" in work.data else answer(dispatch, work)
+        works += [effect.work for effect in of(effects, Prepare)]
+        for each in of(effects, Pass):
+            passed |= each.statuses
+    assert passed == {"dead": 1}
+    assert dispatch.lines == 2
 
 
 def test_a_job_that_was_stopped_by_us_is_not_charged_and_has_no_record():

@@ -17,9 +17,13 @@ from jqcli.core.record import (
     duplicate_record,
     error_of,
     history_entry,
+    is_broken,
     letter,
     oversized_letter,
+    parse_letter,
+    parse_result,
     read_first,
+    status_of,
     timestamp,
 )
 from jqcli.model import Failure, First, Line
@@ -152,6 +156,34 @@ def test_a_letter_of_a_duplicate_or_a_conflict_names_the_other_job():
     assert unknown["conflicts_with"] is None
 
 
+@pytest.mark.parametrize("number", [123456789012345678901, 10**400 + 1], ids=["21", "401"])
+def test_ids_and_tenants_are_exact_integers_of_any_size(number):
+    text = json.dumps({"id": number, "tenant": number, "payload": 1})
+    record = written(letter(HEAD, bury(text, first=First(number, "dead")), 0.0))
+    assert (record["id"], record["tenant"], record["duplicate_of"]) == (number, number, number)
+    result = b'{"id":%d,"key":"5f01ab:00","status":"completed","result":%d,"attempts":1,"duration":0.1}' % (
+        number,
+        number,
+    )
+    assert read_first(result) == First(number, "completed", str(number).encode())
+
+
+@pytest.mark.parametrize(
+    "record, status",
+    [
+        (
+            b'{"id":"\\"status\\":\\"dead\\"","key":"5f01ab:00","status":"skipped","reason":"\\"status\\":\\"dead"}',
+            "skipped",
+        ),
+        (b'{"id":1,"key":"5f01ab:00","status":"completed","result":{"status":"skipped"}}', "completed"),
+        (b"\xff garbage", ""),
+        (b'"status":"\xff"', "\ufffd"),
+    ],
+)
+def test_the_status_of_a_record_is_its_own_and_whatever_bytes_raise_nothing(record, status):
+    assert status_of(record) == status
+
+
 def test_the_output_of_a_run_to_stdout_is_null():
     head = LetterHead("5f01ab", {None: "m:f"}, "/", None, "raw", "r")
     assert written(letter(head, bury("1"), 0.0))["output"] is None
@@ -281,3 +313,45 @@ def test_a_result_is_taken_verbatim_even_where_it_holds_text_that_looks_like_a_r
 def test_a_skipped_record_gives_a_first_without_result():
     record = b'{"id":"a","key":"5f01ab:00","status":"skipped","reason":"x","attempts":1,"duration":0.001000}\n'
     assert read_first(record) == First("a", "skipped")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"[1]",
+        b'{"id":"a"}',
+        b'{"id":"a","key":7,"status":"completed"}',
+        b'{"id":"a","key":"5f01ab","status":"completed"}',
+        b'{"id":"a","key":"5f01ab:zz","status":"completed"}',
+        b'{"id":"a","key":"5f01a:=k","status":"completed"}',
+        b'{"id":"a","key":"5f01ab:=k","payload_hash":7,"status":"completed"}',
+        b'{"id":"a","key":"5f01ab:=k","payload_hash":"no","status":"completed"}',
+        b'{"key":"5f01ab:=k","status":"completed"}',
+        b'{"id":"a","key":"5f01ab:=k","status":"running"}',
+        b'{"id":"a","key":"5f01ab:=k","status":"completed"}{}',
+    ],
+)
+def test_what_only_looks_like_a_record_is_none_and_raises_nothing(line):
+    assert parse_result(line) is None
+    assert parse_letter(line.replace(b'"status":', b'"reason":7,"status":')) is None
+
+
+@LIGHT
+@given(st.binary(max_size=60))
+def test_no_bytes_at_all_upset_the_reading_of_records(data):
+    for line in (
+        data,
+        b'{"id":"a","key":"5f01ab:' + data,
+        b'{"id":' + data + b',"key":"5f01ab:=k","status":"skipped"}',
+    ):
+        assert parse_letter(line) is None
+        found = parse_result(line)
+        assert found is None or found.tag == "5f01ab"
+        assert is_broken(line) in (True, False)
+
+
+def test_a_line_in_which_a_writer_was_cut_off_is_broken_also_where_another_record_follows_on_it():
+    whole = b'{"id":"a","key":"5f01ab:=k","status":"completed"}'
+    assert all(is_broken(whole[:length] + rest) for length in range(7, len(whole)) for rest in (b"", whole))
+    assert not is_broken(whole)

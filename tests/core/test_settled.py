@@ -86,6 +86,15 @@ def test_an_identity_is_done_where_it_completed_or_was_skipped_whatever_was_clai
     assert settled.done_at(OTHER) is None
 
 
+def test_the_letter_of_a_redriven_job_supersedes_the_earlier_one():
+    settled = Settled()
+    settled.add(KEY, b'"a"', "dead", 0)
+    settled.add_redriven(KEY, b'"a"', "dead", 50)
+    assert settled.count == 1
+    assert settled.claim(KEY, mark_id(b'"a"')) == "dead"
+    assert settled.claim(KEY, mark_id(b'"a"')) is None
+
+
 def test_letters_of_two_jobs_settle_two_lines():
     settled = Settled()
     settled.add(KEY, made(1), "dead", 0)
@@ -115,3 +124,29 @@ def test_claiming_costs_the_same_however_many_records_an_identity_has():
     for number in range(20_000):  # a scan from the start for each would take minutes
         settled.add(KEY, made(number), "duplicate" if number else "completed", number)
     assert [settled.claim(KEY, MADE) for _ in range(20_001)] == ["completed", *["duplicate"] * 19_999, None]
+
+
+@LIGHT
+@given(
+    st.lists(st.tuples(st.sampled_from([KEY, OTHER]), st.sampled_from([b'"a"', b"7", made(1), made(2)])), max_size=6),
+    st.lists(st.tuples(st.sampled_from([KEY, OTHER]), st.sampled_from([b'"a"', b'"b"', b"7", b""])), max_size=8),
+)
+def test_taking_many_records_at_once_is_claiming_them_one_by_one(records, lines):
+    one, many = Settled(), Settled()
+    for offset, (key, text) in enumerate(records):
+        one.add(key, text, "completed", offset)
+        many.add(key, text, "completed", offset)
+    expected = [index for index, (key, own) in enumerate(lines) if one.claim(key, mark_id(own)) is None]
+    marks = b"".join(mark_id(own) for _, own in lines)
+    assert many.take_all([key for key, _ in lines], marks) == expected
+    left = sum(len(others) for _, others in many.split_left())
+    assert left == len(records) - (len(lines) - len(expected))
+
+
+def test_records_of_a_block_are_looked_for_where_they_stand():
+    settled = Settled()
+    settled.add_all([KEY, OTHER, KEY], [b'"a"', b"7", made(1)], [b"completed", b"skipped", b"duplicate"], 40, 1)
+    left = [kept for _, others in settled.split_left() for kept in others]
+    assert sorted((kept.offset, kept.status) for kept in left) == [
+        (40, "completed"), (41, "skipped"), (42, "duplicate"),
+    ]  # fmt: skip

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+import traceback
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jqcli import Reject, Retry, Snooze
+from jqcli.engine import failure as module
 from jqcli.engine.failure import TEXT_LIMIT, describe_failure, dotted_name, pack_failure, unpack_failure
 from jqcli.engine.result import UnserializableError
 
@@ -36,6 +39,11 @@ class OwnRetry(Retry):
 
 class HostileNumber:
     def __float__(self):
+        raise RuntimeError("no")
+
+
+class Unspeakable:
+    def __repr__(self):
         raise RuntimeError("no")
 
 
@@ -67,7 +75,7 @@ def test_the_verdict_is_what_the_handler_asked_for(error, verdict):
     [
         UnprintableError(), NotTextError(), ValueError("\ud800"), ValueError("x" * 10**6),
         ExceptionGroup("many", [ValueError("a")]),
-        OwnRetry(), Retry(after=HostileNumber()), Retry(after=timedelta(seconds=3)), KeyboardInterrupt(),
+        OwnRetry(), KeyboardInterrupt(),
         GeneratorExit(), OSError(28, "full"),
     ],
     ids=lambda error: type(error).__name__,
@@ -100,25 +108,127 @@ def test_names_are_those_of_the_whole_mro():
     assert failure.type == failure.names[0]
 
 
+@pytest.mark.parametrize("word", [lambda after: Retry("m", after=after), Snooze], ids=["retry", "snooze"])
 @pytest.mark.parametrize(
     "after, expected",
     [
-        (None, None), (5, 5.0), ("500ms", 0.5), (0, 0.0), (-1, 0.0), (1e9, 3600.0), (math.inf, 3600.0),
-        (-math.inf, 0.0),
-        (math.nan, None), ("soon", None), ([], None), ("2d", 3600.0), (10**400, None), ("nan", None),
+        (5, 5.0), ("500ms", 0.5), (0, 0.0), (-1, 0.0), (1e9, 3600.0), (math.inf, 3600.0), (-math.inf, 0.0),
+        ("2d", 3600.0), (10**400, 3600.0), (Decimal("0.5"), 0.5),
     ],
 )  # fmt: skip
-def test_a_retry_asks_for_seconds_within_an_hour_or_for_the_usual_backoff(after, expected):
-    assert describe_failure(raised(Retry("m", after=after)), 0.1).after == expected
+def test_a_number_or_a_duration_is_a_wait_of_at_most_an_hour(word, after, expected):
+    assert describe_failure(raised(word(after)), 0.1).after == expected
 
 
-@pytest.mark.parametrize(
-    "after,expected", [("2d", 172800.0), (1e9, 1e9), (-3, 0.0), ("soon", None), (math.inf, None), (math.nan, None)]
-)
-def test_a_snooze_asks_for_any_time_that_has_an_end(after, expected):
-    assert describe_failure(raised(Snooze(after)), 0.1).after == expected
+def test_a_retry_without_a_time_asks_for_the_usual_backoff():
+    assert describe_failure(raised(Retry("m")), 0.1).after is None
+
+
+GARBAGE = [
+    math.nan, "soon", "", "-5", "nan", [], True, {"a": 1}, 1j, timedelta(seconds=3), datetime(2026, 1, 1),  # noqa: DTZ001
+    Decimal("nan"), HostileNumber(), Unspeakable(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", GARBAGE[:-1], ids=repr)
+@pytest.mark.parametrize("word", [lambda after: Retry("m", after=after), Snooze], ids=["retry", "snooze"])
+def test_what_is_no_time_is_an_error_where_the_handler_says_it(word, after):
+    with pytest.raises(ValueError, match=r"is no time to wait|is not a duration"):
+        word(after)
+
+
+@pytest.mark.parametrize("after", GARBAGE, ids=lambda after: type(after).__name__)
+def test_what_is_no_time_is_an_error_of_the_attempt_also_where_a_handler_puts_it_behind(after):
+    error = Retry("m")
+    error.after = after
+    failure = describe_failure(raised(error), 0.1)
+    assert (failure.verdict, failure.type, failure.after) == ("error", "builtins.ValueError", None)
+    assert unpack_failure(pack_failure(failure)) == failure
 
 
 def test_an_error_of_the_handlers_comes_with_its_stacktrace_and_a_plain_word_without():
     assert "KeyError" in describe_failure(raised(KeyError("x")), 0.1).stacktrace
     assert describe_failure(raised(Reject("x")), 0.1).stacktrace == ""
+
+
+def deep(levels):
+    if levels:
+        return deep(levels - 1)
+    raise KeyError("down here")
+
+
+def chained():
+    try:
+        deep(2)
+    except KeyError as error:
+        raise ValueError("because") from error
+
+
+def hidden():
+    try:
+        deep(2)
+    except KeyError:
+        raise ValueError("alone") from None
+
+
+def in_passing():
+    try:
+        deep(2)
+    except KeyError:
+        raise ValueError("meanwhile")  # noqa: B904 - the context is what this is about
+
+
+def noted():
+    error = ValueError("m")
+    error.add_note("a note")
+    raise error
+
+
+def misspelt():
+    lenght = 1  # noqa: F841
+    return lenth  # noqa: F821
+
+
+def grouped():
+    raise ExceptionGroup("many", [ValueError("a"), KeyError("b")])
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: deep(0), lambda: deep(3), lambda: deep(40), lambda: deep(5000), chained, hidden, in_passing, noted,
+        misspelt, grouped, lambda: throw(OSError(2, "no such file", "x")), lambda: compile("f(:", "file", "exec"),
+        lambda: {}.lenght,
+    ],
+)  # fmt: skip
+def test_a_stacktrace_is_what_python_would_print_also_where_it_is_known_from_before(fail):
+    seen = []
+    for _ in range(2):
+        try:
+            fail()
+        except BaseException as error:  # noqa: BLE001 - to have its traceback
+            expected = "".join(traceback.format_exception(error, limit=-20))[-TEXT_LIMIT:]
+            seen.append((describe_failure(error, 0.1).stacktrace, expected))
+    for found, expected in seen:
+        assert found == expected
+
+
+def test_equal_code_of_two_files_has_its_own_frames(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.py").write_text("def f():\n    raise KeyError(1)\n")
+        space = {}
+        exec(compile((tmp_path / f"{name}.py").read_text(), str(tmp_path / f"{name}.py"), "exec"), space)
+        with pytest.raises(KeyError) as caught:
+            space["f"]()
+        assert f"{name}.py" in describe_failure(caught.value, 0.1).stacktrace
+
+
+def test_what_is_remembered_of_places_and_classes_has_a_bound():
+    for number in range(1100):
+        space = {}
+        exec(compile("\n" * number + "def f(): raise type('E', (Exception,), {})", "file", "exec"), space)
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - it is none of ours
+            space["f"]()
+        describe_failure(caught.value, 0.1)
+    assert len(module._known_frames) <= 1000
+    assert len(module._known_names) <= 1000

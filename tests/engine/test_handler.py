@@ -27,6 +27,10 @@ def rest(*payloads): return payloads
 def keywords(payload, **more): return more
 @handler(max_attempts=3)
 def said(payload): ...
+def none(): ...
+def three(payload, ctx, more): ...
+def keyword_only(*, payload): ...
+def more_keywords(payload, *, ctx): ...
 async def asynchronous(payload): ...
 async def generating(payload): yield 1
 partial = functools.partial(second, anything=1)
@@ -51,6 +55,9 @@ class Failing:
 class Exiting:
     def __enter__(self): raise SystemExit(2)
     def __exit__(self, *exc): ...
+
+class Closed:
+    def __call__(self): ...
 
 class Async:
     async def __call__(self, payload): ...
@@ -110,6 +117,10 @@ def test_a_second_argument_is_ctx_where_it_has_no_default_or_the_name(folder, na
     assert load_handler(f"loadable:{name}").wants_ctx == expected
 
 
+def test_a_builtin_that_does_not_tell_its_signature_is_let_through(folder):
+    assert load_handler("builtins:max").call is max
+
+
 def test_the_policy_beside_a_handler_is_read(folder):
     assert load_handler("loadable:said").policy == Policy(max_attempts=3)
 
@@ -152,6 +163,11 @@ def test_a_policy_laid_over_a_handler_wins_and_its_own_fills_the_rest(folder):
         ("loadable:asynchronous", ["async"]),
         ("loadable:generating", ["async"]),
         ("loadable:Async", ["async"]),
+        ("loadable:none", ["takes (),", "(payload)", "too many positional arguments"]),
+        ("loadable:three", ["takes (payload, ctx, more)", "(payload, ctx)", "'more'"]),
+        ("loadable:keyword_only", ["takes (*, payload)", "too many positional arguments"]),
+        ("loadable:more_keywords", ["'ctx'"]),
+        ("loadable:Closed", ["takes (),"]),
         ("loadable:Failing", ["ValueError: no model file", "loadable.py", "__init__"]),
         ("loadable:Exiting", ["SystemExit: 2", "loadable.py", "__enter__"]),
     ],

@@ -212,7 +212,9 @@ def test_a_death_between_two_batches_charges_nobody():
 def test_a_batch_that_was_taken_back_while_it_was_prepared_is_answered_by_nobody():
     scene = Scene()
     data = b"1\n"
-    scene.runner.handle(Kind.PREPARE, frame.PREPARE.pack(9, 1, 1, 0, 0) + data)
+    scene.runner.handle(Kind.PREPARE, frame.PREPARE.pack(9, 1, 1, 0, 0))
+    scene.runner.handle(Kind.LINES, data)
+    assert len(scene.sent) == 1
     scene.read()
     assert scene.events == []
     assert scene.ledger.load == 0

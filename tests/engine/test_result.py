@@ -79,7 +79,6 @@ def test_what_is_no_number_in_json_is_refused_wherever_it_stands(result):
         10**5000,
         nest(1100),
         nest(100_000),
-        10**400,
     ],
     ids=lambda result: type(result).__name__,
 )
@@ -101,7 +100,8 @@ def test_a_circle_is_refused():
 @pytest.mark.parametrize(
     "result, text",
     [
-        (2**70, b"1180591620717411303424"), (-(2**63) - 1, b"-9223372036854775809"), ({1: "a"}, b'{"1":"a"}'),
+        (2**70, b"1180591620717411303424"), (10**400, b"1" + b"0" * 400),
+        (-(2**63) - 1, b"-9223372036854775809"), ({1: "a"}, b'{"1":"a"}'),
         ({"n": 2**70}, b'{"n":1180591620717411303424}'),
         ("null", b'"null"'), (None, b"null"), ([None, "NaN"], b'[null,"NaN"]'), (1.0, b"1.0"),
         (-0.0, b"-0.0"), ((1, 2), b"[1,2]"),

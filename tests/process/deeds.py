@@ -210,6 +210,10 @@ def plain(payload):
     return {"payload": payload}
 
 
+def no_argument():
+    write_line("log.jsonl", "1")
+
+
 def other(payload):
     return "other"
 

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from tests.command import is_alive, wait_for
+from tests.command import ROOT, is_alive, wait_for
 
 FAST = ("--backoff-base", "1ms", "--summary", "json")
 
@@ -31,6 +31,27 @@ def test_a_job_that_ends_its_worker_is_dead_and_all_others_complete(folder, deed
     assert count.statuses == {"completed": 40, "dead": 1}
     assert set(count.executions.values()) == {1, 2}
     assert ran.summary["crashes"] == 2
+
+
+def test_a_line_that_ends_its_reader_is_dead_alone_and_the_same_command_does_not_read_it_again(folder):
+    handler = ("-H", f"{ROOT}/tests/process/poison.py:do")
+    folder.write("jobs.jsonl", [*others(20), "poison", *({"m": n} for n in range(20))])
+    command = ("jobs.jsonl", "-o", "results.jsonl", *handler, *FAST)
+    folder.run(*command, code=1)
+    count = folder.check()
+    letter = count.letters['"jobs:21"']
+    assert (letter["reason"], letter["attempts"], letter["raw"]) == ("worker_crash", 0, '"poison"')
+    assert count.statuses == {"completed": 40, "dead": 1}
+    deaths = (folder / "poisoned").read_text()
+    ran = folder.run(*command, code=1)
+    assert (folder / "poisoned").read_text() == deaths
+    assert (ran.summary["read"], ran.summary["settled_before"], ran.summary["dead"]) == (41, 41, 1)
+    folder.write("antidote", "")
+    folder.run(*command, code=1)
+    assert folder.check().statuses == {"completed": 40, "dead": 1}
+    folder.write("jobs.jsonl", ["poison", {"n": 3}, "poison"])
+    folder.run(*command, code=1)
+    assert [payload for payload in folder.log if payload == "poison"] == ["poison"]
 
 
 def test_a_job_may_complete_after_a_crash(folder):

@@ -341,6 +341,57 @@ def test_ids_are_echoed_and_matched_as_given(folder):
     assert count.executions.total() == 3
 
 
+@pytest.mark.parametrize("digits", [21, 400, 4300])
+def test_integers_of_any_size_come_back_exact_from_handler_records_letters_and_summary(folder, digits):
+    number = int("7" * digits)
+    jobs = [
+        {"id": number, "payload": {"n": number}, "tenant": number, "key": number},
+        {"id": number - 1, "payload": {"do": "reject", "n": number - 1}, "tenant": number},
+        number - 2,
+    ]
+    folder.write("jobs.jsonl", jobs)
+    command = ("jobs.jsonl", "-o", "results.jsonl", "--summary", "json", *FAST)
+    ran = folder.run(*command, code=1)
+    assert ran.summary["errors"][0]["sample_id"] == number - 1
+    count = folder.check()
+    assert count.records[str(number)]["result"] == {"payload": {"n": number}}
+    assert count.letters[str(number - 1)]["tenant"] == number
+    assert count.letters[str(number - 1)]["job"] == jobs[1]
+    folder.write("jobs.jsonl", [*jobs, jobs[0] | {"id": "again"}, jobs[1] | {"id": "dead"}])
+    folder.run(*command, code=1)
+    count = folder.check()
+    assert count.records['"again"']["duplicate_of"] == number
+    assert count.letters['"dead"']["duplicate_of"] == number - 1
+    assert len(folder.log) == 3
+    folder.write("jobs.jsonl", jobs[:1])
+    ran = folder.run("jobs.jsonl", "-H", f"{DEEDS}:tell_context", code=0)
+    assert (ran.records[0]["result"]["id"], ran.records[0]["result"]["tenant"]) == (number, number)
+
+
+@pytest.mark.parametrize("key", [{"key": "K"}, {}])
+def test_a_job_that_died_in_an_earlier_run_lends_its_fate_to_nobody_behind_one_that_runs(folder, key):
+    """FAULTS 35. By input order the new job is the owner of the key; the dead one keeps its letter."""
+    dead = {"id": "dead", **key, "payload": {"do": "wait", "file": "go", "then": "fail"}}
+    own = {"id": "own", **key, "payload": {"n": 1} if key else dead["payload"]}
+    folder.write("go", "")
+    folder.write("jobs.jsonl", [dead])
+    command = ("jobs.jsonl", "-o", "results.jsonl", "-r", "1", *FAST)
+    folder.run(*command, code=1)
+    folder.write("jobs.jsonl", [own, dead, own | {"id": "again"}, *([dead | {"id": "other"}] if key else [])])
+    folder.run(*command, code=1)
+    count = folder.check()
+    assert len(folder.log) == 2
+    if key:
+        assert count.records['"own"']["status"] == "completed"
+        assert count.records['"again"']["duplicate_of"] == "own"
+        assert count.letters['"dead"']["reason"] == "max_attempts"
+        assert count.letters['"other"']["conflicts_with"] == "own"
+    else:
+        assert count.letters['"again"']["duplicate_of"] == "own"
+    again = folder.run(*command, "--summary", "json", code=1)
+    assert again.summary["settled_before"] == again.summary["read"] == len(folder.check().results) + len(count.dead)
+
+
 def test_two_lines_with_one_id_and_other_payloads_have_a_record_each(folder):
     jobs = [{"id": "same", "payload": {"n": n}} for n in range(3)]
     folder.write("jobs.jsonl", jobs)

@@ -85,9 +85,13 @@ def test_retry_after_is_used_up_like_any_attempt(folder):
     assert (second - first).total_seconds() >= 0.009
 
 
-@pytest.mark.parametrize("after", ["soon", "\x00", None, {"a": 1}])
-def test_a_retry_after_that_is_no_duration_does_not_break_the_run(folder, after):
-    count, _ = run(folder, [{"do": "again", "after": after}, {"n": 1}], code=None)
+@pytest.mark.parametrize("after", ["soon", "\x00", {"a": 1}])
+def test_a_retry_after_that_is_no_duration_is_an_error_like_any_other(folder, after):
+    count, _ = run(folder, [{"do": "again", "after": after, "times": 9}, {"n": 1}], "-r", "2", code=1)
+    letter = count.letters['"jobs:1"']
+    assert (letter["reason"], letter["attempts"], letter["error"]["type"]) == ("max_attempts", 2, "builtins.ValueError")
+    assert repr(after) in letter["error"]["message"]
+    assert "deeds.py" in letter["error"]["stacktrace"]
     assert count.records['"jobs:2"']["status"] == "completed"
 
 

@@ -7,10 +7,12 @@ import gzip
 import json
 import lzma
 import re
+import shutil
 
 import pytest
 
-from tests.command import DEEDS, wait_for
+from tests import oracle
+from tests.command import DEEDS, LIMIT, wait_for
 
 HASH = "[0-9a-f]{32}"
 TAG = "[0-9a-f]{6}"
@@ -152,10 +154,12 @@ def test_a_digest_with_the_retry_command_is_said_when_something_failed(folder):
     "words, said",
     [
         (["missing.jsonl"], "no such file"),
+        (["jobs.jsonl", "./jobs.jsonl"], "named twice"),
         (["jobs.jsonl", "-j", "none"], "--workers"),
         (["jobs.jsonl", "-H", "tasks.py:nothing"], "there is no file tasks.py"),
         (["jobs.jsonl", "-H", f"{DEEDS}:dx"], "did you mean 'do'"),
         (["jobs.jsonl", "-H", f"{DEEDS}:Broken"], "no model here"),
+        (["jobs.jsonl", "-H", f"{DEEDS}:no_argument", "-o", "results.jsonl"], "takes ()"),
         (["jobs.jsonl", "-j", "0", "-t", "1s"], "inline"),
         (["jobs.jsonl", "-o", "jobs.jsonl"], "own --output"),
         (["jobs.jsonl", "--no-such-option"], "no-such-option"),
@@ -254,6 +258,55 @@ def test_a_file_that_may_not_grow_ends_in_whole_lines_and_the_same_command_goes_
     assert folder.check(deaths=1).statuses == {"completed": 300}
 
 
+def test_letters_that_cannot_be_written_do_not_count_and_the_same_command_goes_on(folder):
+    """Law 1: the summary says what the files hold, also where the disk is full in the middle of it."""
+    folder.write("jobs.jsonl", [{"n": n, "do": "reject"} for n in range(4000)])
+    ran = folder.shell("ulimit -f 1100; $JQ jobs.jsonl -o results.jsonl --summary json")  # KiB, as above
+    assert ran.code == 74, ran.err
+    assert "jobs.dlq.jsonl" in ran.err
+    written = len(oracle.read_lines(folder / "jobs.dlq.jsonl"))
+    assert 0 < ran.summary["dead"] == written < 4000
+    assert sum(group["count"] for group in ran.summary["errors"]) == written
+    folder.run("jobs.jsonl", "-o", "results.jsonl", code=1)
+    assert folder.check(deaths=1).statuses == {"dead": 4000}
+
+
+def test_a_dead_letter_file_that_cannot_be_closed_is_74_and_the_summary_is_said(folder):
+    (folder / "dlq").mkdir()
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-d", "dlq/jobs.jsonl", "--summary", "json")
+    wait_for(folder.pids)
+    shutil.rmtree(folder / "dlq")
+    folder.write("go", "")
+    said = child.communicate(timeout=LIMIT)[1].decode()
+    assert child.returncode == 74, said
+    assert json.loads(said.splitlines()[0])["completed"] == 1
+    assert said.splitlines()[1].startswith("jq-run: dlq/jobs.jsonl: No such file")
+
+
+def test_what_ended_the_run_is_said_also_where_the_dead_letter_file_cannot_be_closed(folder):
+    (folder / "dlq").mkdir()
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, *({"do": "return_large", "n": n} for n in range(100))])
+    child = folder.start("jobs.jsonl", "-d", "dlq/jobs.jsonl", "-k", "-j", "1")
+    wait_for(folder.pids)
+    shutil.rmtree(folder / "dlq")
+    child.stdout.close()
+    folder.write("go", "")
+    assert child.wait(LIMIT) == 141
+    assert child.stderr.read() == b""
+
+
+def test_lines_that_are_too_long_are_buried_as_they_come_and_a_signal_is_heard_among_them(folder):
+    """Nothing else gives the loop a turn where there is nothing else, and memory has a bound."""
+    folder.write("jobs.jsonl", (b"x" * 20 + b"\n") * 200_000)
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "--max-line", "10")
+    dlq = folder / "jobs.dlq.jsonl"
+    wait_for(lambda: dlq.exists() and dlq.stat().st_size > 10_000)
+    child.terminate()
+    assert child.wait(LIMIT) == 143
+    assert len(oracle.read_lines(dlq)) < 200_000
+
+
 def test_an_unreadable_input_is_named(folder):
     folder.write("jobs.jsonl.gz", gzip.compress(b'{"n": 1}\n' * 1000)[:-20])
     ran = folder.run("jobs.jsonl.gz", code=74)
@@ -290,9 +343,10 @@ def test_pipes_with_a_name_are_inputs_too(folder):
     assert [record["result"]["payload"] for record in ran.records] == [1, 2, 3]
 
 
-def test_one_file_given_twice_is_done_once(folder):
+def test_equal_lines_of_two_files_are_done_once(folder):
     folder.write("jobs.jsonl", [1, 2])
-    ran = folder.run("jobs.jsonl", "jobs.jsonl", code=0)
+    folder.write("more.jsonl", [1, 2])
+    ran = folder.run("jobs.jsonl", "more.jsonl", code=0)
     assert sorted(record["status"] for record in ran.records) == ["completed", "completed", "duplicate", "duplicate"]
     assert len(folder.log) == 2
 

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+from jqcli.edge.lock import find_holder
 from tests import oracle
-from tests.command import is_alive, stands_still, wait_for
+from tests.command import LIMIT, is_alive, stands_still, wait_for
 
 FAST = ("--backoff-base", "1ms", "--summary", "json")
 
@@ -177,15 +178,19 @@ def test_in_this_process_a_signal_ends_the_run_behind_the_job_that_runs(folder, 
     folder.check(deaths=1)
 
 
-def test_in_this_process_a_second_signal_leaves_the_job_that_runs(folder):
-    folder.write("jobs.jsonl", [{"do": "hang"}])
-    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-j", "0", *FAST)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_this_process_a_second_signal_leaves_the_job_that_runs(folder, number):
+    """What the batch had finished before counts: it does not run again."""
+    folder.write("jobs.jsonl", [*range(5), {"do": "hang"}, *range(10, 15)])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-j", "0", "-b", "20", *FAST)
     wait_for(folder.pids)
     (folder / "pids").unlink()
-    child.send_signal(signal.SIGTERM)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(3) in (130, 143)
+    wait_for(lambda: (child.send_signal(number), child.poll() is not None)[1], 5)
+    assert child.returncode == 128 + number
     assert not (folder / "jobs.dlq.jsonl").exists()
+    assert [record["result"]["payload"] for record in oracle.read_lines(folder / "results.jsonl")] == [*range(5)]
+    said = json.loads(child.stderr.read().splitlines()[-1])
+    assert (said["exit_code"], said["completed"], said["unfinished"]) == (128 + number, 5, 6)
 
 
 def test_a_signal_while_the_last_results_wait_for_a_reader_ends_the_run(folder):
@@ -209,3 +214,23 @@ def test_a_signal_while_the_handlers_are_being_loaded_ends_the_run(folder, numbe
     child.send_signal(number)
     wait_for(lambda: child.poll() is not None, 4)
     assert child.returncode == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_earlier_results_are_read_back_ends_the_run_and_nothing_is_touched(folder, number):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    folder.run("jobs.jsonl", "-o", "results.jsonl", "--key", "n", code=0)
+    results = folder / "results.jsonl"
+    record = json.loads(results.read_text())
+    tag, digest = record["key"].partition(":")[0], record["payload_hash"]
+    line = '{"id":"j%d","key":"' + tag + ':=%d","payload_hash":"' + digest + '","status":"completed","result":1}'
+    results.write_text("\n".join(line % (n, n) for n in range(300_000)) + '\n{"id":"torn')
+    size = results.stat().st_size
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "--key", "n", *FAST)
+    with results.open("rb") as file:
+        wait_for(lambda: find_holder(file.fileno()) == child.pid)
+    child.send_signal(number)
+    assert child.wait(LIMIT) == 128 + number
+    assert child.stderr.read() == b"", "it was read to its end, and the run began"
+    assert results.stat().st_size == size
+    assert len(folder.log) == 1

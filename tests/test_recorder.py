@@ -1,0 +1,144 @@
+"""Law 5 where a write fails: what is counted is what is in the files."""
+
+from __future__ import annotations
+
+import pytest
+
+from jqcli.core import effect as do
+from jqcli.core.event import Finished
+from jqcli.core.record import LetterHead
+from jqcli.core.settled import Settled
+from jqcli.core.window import Window
+from jqcli.edge.outputs import Outputs
+from jqcli.errors import FileError
+from jqcli.model import NO_ASKS, First, Job, Line
+from jqcli.recorder import Recorder
+
+HEAD = LetterHead("5f01ab", {None: "tasks.py:do"}, "/", "/results.jsonl", "auto", "run")
+LINE = Line("jobs.jsonl", "jobs", 1, b"1")
+JOB = Job(1, "jobs:1", has_own_id=False, key=bytes(16), key_text="00" * 16, payload_hash=None, asks=NO_ASKS)
+PLACE = do.Place(1, 0)
+
+
+class File:
+    """Stands in for results or letters; takes `room` appends, and writes down what happened in which order."""
+
+    is_full = False
+
+    def __init__(self, room=10**6):
+        self.room = room
+        self.happened = []
+
+    def append(self, *_):
+        if not self.room:
+            raise FileError("full")
+        self.room -= 1
+        self.happened.append("append")
+
+    def sync(self):
+        if self.happened[-1:] == ["append"]:  # as the real ones: only where anything was written
+            self.happened.append("sync")
+
+    def flush(self):
+        return False
+
+
+@pytest.fixture
+def results():
+    return File()
+
+
+@pytest.fixture
+def letters():
+    return File()
+
+
+def make(results, letters, window=None, durability="batch"):
+    return Recorder(Outputs(results, letters, Settled(), []), HEAD, window, durability)
+
+
+def record(number, status="completed"):
+    return b'{"id":"a%d","key":"5f01ab:00","status":"%b","result":{"status":"dead"}}\n' % (number, status.encode())
+
+
+def bury():
+    return do.Bury(PLACE, LINE, JOB, JOB.key_text, "rejected", {"type": "t", "message": "m"}, 1, [])
+
+
+def finished(batch, count):
+    return Finished(batch, [record(at) for at in range(count)], count, 0, [], range(count))
+
+
+def test_a_letter_counts_when_it_is_in_its_file(results, letters):
+    recorder = make(results, letters)
+    recorder.settle(bury())
+    assert recorder.tally.dead == 0
+    recorder.flush()
+    assert (recorder.tally.dead, letters.happened) == (1, ["append"])
+    letters.room = 0
+    recorder.settle(bury())
+    with pytest.raises(FileError):
+        recorder.flush()
+    assert recorder.tally.dead == 1
+    assert [group.count for group in recorder.tally.top_errors(9)] == [1]
+
+
+def test_a_duplicate_counts_when_it_is_in_its_file(results, letters):
+    recorder = make(results, letters)
+    recorder.settle(do.Double(PLACE, JOB, First("a", "completed", b"1")))
+    assert recorder.tally.duplicate == 0
+    recorder.flush_doubles()
+    assert recorder.tally.duplicate == 1
+    results.room = 0
+    recorder.settle(do.Double(PLACE, JOB, First("a", "completed", b"1")))
+    with pytest.raises(FileError):
+        recorder.flush_doubles()
+    assert recorder.tally.duplicate == 1
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_records_that_are_held_and_never_written_do_not_count_in_the_end(results, letters, room):
+    """The first batch waits for its second line; then all is released, and the file takes so many batches."""
+    window = Window()
+    recorder = make(results, letters, window)
+    window.open(1, 2)
+    window.open(2, 3)
+    results.room = room
+    recorder.finish(finished(1, 1), [do.Place(1, 0)][:1]) if room else window.put(1, 0, b"")
+    recorder.finish(finished(2, 2), [do.Place(2, 0), do.Place(2, 1)])
+    recorder.settle(do.Double(do.Place(2, 2), JOB, First("a", "completed", b"1")))
+    assert (recorder.tally.completed, recorder.tally.duplicate) == (2 + room, 1)
+    with pytest.raises(FileError):
+        recorder.finish(finished(1, 1), [do.Place(1, 1)])
+    recorder.give_up()
+    assert (recorder.tally.completed, recorder.tally.duplicate) == (room, 0)
+
+
+@pytest.mark.parametrize("durability, happened", [("full", ["append", "sync"]), ("batch", ["append"])])
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_with_full_durability_all_is_synced_before_it_counts(results, letters, durability, happened, is_ordered):
+    window = Window() if is_ordered else None
+    recorder = make(results, letters, window, durability)
+    if window is not None:
+        for batch in (1, 2, 3):
+            window.open(batch, 1)
+    recorder.finish(finished(1, 1), [do.Place(1, 0)])
+    assert results.happened == happened
+    recorder.settle(do.Double(do.Place(2, 0), JOB, First("a", "completed", b"1")))
+    recorder.flush_doubles()
+    assert results.happened == happened * 2
+    recorder.settle(bury()._replace(place=do.Place(3, 0)))
+    recorder.flush()
+    assert letters.happened == happened
+
+
+def test_a_duplicate_that_could_not_be_synced_does_not_count(results, letters, monkeypatch):
+    def fail():
+        raise FileError("an I/O error")
+
+    recorder = make(results, letters, durability="full")
+    monkeypatch.setattr(results, "sync", fail)
+    recorder.settle(do.Double(PLACE, JOB, First("a", "completed", b"1")))
+    with pytest.raises(FileError):
+        recorder.flush_doubles()
+    assert recorder.tally.duplicate == 0

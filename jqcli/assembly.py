@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from jqcli.config import Settings
     from jqcli.core.codec import Scheme
+    from jqcli.edge.feed import Feed
     from jqcli.edge.interrupt import Interrupts
-    from jqcli.edge.source import Source
     from jqcli.engine.base import Engine
     from jqcli.policy import Policy
 
@@ -37,7 +37,12 @@ _BATCHES_A_WORKER = 4
 
 def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
     """Open results and DLQ, and read what earlier runs settled; raises StopNow when that is not wanted any more."""
-    place = Place(
+    return open_outputs(place_of(settings, stdout_fd, is_wanted))
+
+
+def place_of(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Place:
+    """Return where a run writes."""
+    return Place(
         output=settings.output,
         dlq=settings.dlq,
         tag=tag_of(settings),
@@ -46,13 +51,12 @@ def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]
         stdout_fd=stdout_fd,
         is_wanted=is_wanted,
     )
-    return open_outputs(place)
 
 
 def make_loop(
     settings: Settings,
     scheme: Scheme,
-    source: Source,
+    source: Feed,
     engine: Engine,
     policies: dict[str | None, Policy],
     outputs: Outputs,
@@ -107,4 +111,6 @@ def _head_of(settings: Settings) -> LetterHead:
         output=journal_path(settings.output),
         input_format=settings.input_format,
         run=os.urandom(6).hex(),
+        key_path=settings.key,
+        tenant_path=settings.tenant,
     )

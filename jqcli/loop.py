@@ -17,11 +17,12 @@ from jqcli.core import effect as do
 from jqcli.core import event as was
 from jqcli.core.rules import Moment
 from jqcli.core.tally import Snapshot
-from jqcli.edge.source import Block, Oversized, Source
+from jqcli.edge.source import Block, Oversized
 from jqcli.errors import JqcliError, StopNow
 
 if TYPE_CHECKING:
     from jqcli.core.dispatch import Dispatch
+    from jqcli.edge.feed import Feed
     from jqcli.edge.interrupt import Interrupts
     from jqcli.edge.screen import Screen
     from jqcli.engine.base import Engine
@@ -54,7 +55,7 @@ class Stop:
 class Parts(NamedTuple):
     """What a loop joins; `stream_fd` takes more results when it is writable."""
 
-    source: Source
+    source: Feed
     engine: Engine
     recorder: Recorder
     stream_fd: int

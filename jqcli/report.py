@@ -50,15 +50,8 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
 
 
 def retry_command(settings: Settings) -> str:
-    """Return a command line that gives the dead letters a new life, beside what is there."""
-    stem = settings.dlq.removesuffix(".jsonl").removesuffix(".dlq")
-    words = ["jq-run", "-", "-H", settings.handler.name or settings.handler.spec]
-    if settings.key is not None:
-        words += ["--key", settings.key]
-    if settings.input_format != "auto":
-        words += ["--input-format", settings.input_format]
-    words += ["-o", f"{stem}.retry.results.jsonl", "-d", f"{stem}.retry.dlq.jsonl"]
-    return f"jq-run dlq export {shlex.quote(settings.dlq)} | {shlex.join(words)}"
+    """Return the command line that gives the dead letters a new life; all else it needs is in them."""
+    return shlex.join(["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec])
 
 
 def _is_digest_wanted(settings: Settings, code: int) -> bool:

@@ -8,7 +8,7 @@ import selectors
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jqcli.core.codec import Scheme, is_record
 from jqcli.edge.interrupt import Interrupts
@@ -21,9 +21,11 @@ from jqcli.errors import JqcliError, StopNow, UsageError
 from jqcli.tag import tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jqcli.config import Settings
+    from jqcli.core.tally import Tally
+    from jqcli.edge.feed import Feed
     from jqcli.edge.outputs import Outputs
     from jqcli.engine.base import Engine
     from jqcli.loop import Loop
@@ -33,18 +35,33 @@ _STDOUT = 1
 _LARGE_INPUT = 1 << 20  # bytes; this much has work for every worker
 
 
-def execute(settings: Settings) -> int:
-    """Run every job of the inputs and return the exit code; raises JqcliError where the run cannot go on."""
+class Redrive(Protocol):
+    """Dead letters in the place of inputs; see jqcli/redrive.py."""
+
+    @property
+    def source(self) -> Feed:
+        """The lines of their jobs."""
+
+    def open(self, settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
+        """Open the files that the records go to; raises StopNow when that is not wanted any more."""
+
+    def count_before(self, tally: Tally) -> None:
+        """Count what an earlier start of the same redrive came to."""
+
+
+def execute(settings: Settings, redrive: Redrive | None = None) -> int:
+    """Run every job of the inputs and return the exit code; raises JqcliError where the run cannot go on.
+
+    With `redrive`, the jobs are those of its dead letters, and what becomes of them is written where it says.
+    """
     # Few of a run's objects live in cycles, but a collection walks all that are alive: 3 % of a run of small jobs, and
     # a third of reading back.
     gc.set_threshold(100_000, 50, 1000)
     with ExitStack() as stack:
-        for path in settings.inputs:
-            _refuse_records(path)
-        source = Source(settings.inputs, max_line=settings.max_line)
+        source = _open_source(settings) if redrive is None else redrive.source
         stack.callback(source.close)
         selector = stack.enter_context(selectors.DefaultSelector())
-        scheme = _scheme_of(settings)
+        scheme = scheme_of(settings)
         printed = None
         if is_live("none" if settings.quiet else settings.progress, sys.stderr) and settings.engine == "process":
             printed = Printed()
@@ -58,16 +75,28 @@ def execute(settings: Settings) -> int:
         stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
-            outputs = open_files(settings, stdout_fd, lambda: not interrupts.received)
+            is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
+            if redrive is None:
+                outputs = open_files(settings, stdout_fd, is_wanted)
+            else:
+                outputs = redrive.open(settings, stdout_fd, is_wanted)
         except StopNow:
             return 128 + interrupts.received[0]
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
+        if redrive is not None:
+            redrive.count_before(loop.tally)
         if printed is not None:
             selector.register(printed.fd, selectors.EVENT_READ, lambda _: _pass_on(printed.read(), loop))
             stack.callback(printed.close)
         return _run(settings, loop, outputs, printed)
+
+
+def _open_source(settings: Settings) -> Source:
+    for path in settings.inputs:
+        _refuse_records(path)
+    return Source(settings.inputs, max_line=settings.max_line)
 
 
 def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | None) -> int:
@@ -125,7 +154,7 @@ def _notify(engine: Engine, count: int) -> None:
 
 
 def _make_engine(
-    settings: Settings, scheme: Scheme, source: Source, selector: selectors.BaseSelector, stderr_fd: int
+    settings: Settings, scheme: Scheme, source: Feed, selector: selectors.BaseSelector, stderr_fd: int
 ) -> Engine:
     setup = Setup(tag_of(settings), scheme, source.names, source.stems, settings.max_result)
     specs: Specs = {None: (settings.handler.spec, settings.handler.policy)}
@@ -140,7 +169,8 @@ def _make_engine(
     return Pool(settings.workers, packed, settings.max_result, selector, stderr_fd, is_eager=is_large)
 
 
-def _scheme_of(settings: Settings) -> Scheme:
+def scheme_of(settings: Settings) -> Scheme:
+    """Return how the lines of a run become jobs."""
     names = tuple(handler.name for handler in settings.handlers if handler.name is not None)
     return Scheme(settings.input_format, settings.key, settings.tenant, names)
 
@@ -155,5 +185,5 @@ def _refuse_records(path: str) -> None:
     except OSError:
         return  # the source says it better
     if is_record(first):
-        hint = " To give dead letters a new life: jq-run dlq export FILE | jq-run -" if b'"reason":' in first else ""
+        hint = " To give dead letters a new life: jq-run dlq retry FILE" if b'"reason":' in first else ""
         raise UsageError(f"{path}: holds records that jq-run wrote, not jobs.{hint}")

@@ -46,7 +46,13 @@ class Keys(NamedTuple):
 
 def tag_of(keyed: Keyed) -> str:
     """Return the tag that this run's keys carry."""
-    return make_tag(printable(_name_of(keyed.handler.spec)), keyed.key, keyed.input_format)
+    given: str | None = getattr(keyed, "tag", None)  # of a redrive, whose keys are those of its letters
+    return given or tag_for(keyed.handler.spec, keyed.key, keyed.input_format)
+
+
+def tag_for(spec: str, key: str | None, input_format: str) -> str:
+    """Return the tag of a handler, a `--key` and an `--input-format`."""
+    return make_tag(printable(_name_of(spec)), key, input_format)
 
 
 def explain_tag(keyed: Keyed, tag: str) -> str:

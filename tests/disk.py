@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 
 class Op(NamedTuple):
-    """One thing that was done: write, truncate, sync, name, unname, place (the folder is synced) or told.
+    """One thing that was done: write, truncate, sync, name, rename (`data` is the old name), unname, place or told.
+
+    A `place` is a sync of the folder.
 
     `file` is the number of an inode, `name` a file's name in the folder, `data` bytes written, or a size. `log` is how
     long the side-effect log was then.
@@ -107,6 +109,10 @@ class Disk:
         os.link(path, target)
         self._note("name", self._file_of(os.stat(target)), os.path.basename(target))
 
+    def rename(self, path, target):
+        os.rename(path, target)
+        self._note("rename", name=os.path.basename(target), data=os.path.basename(path).encode())
+
     # What is left
 
     def cut(self, point, choose):
@@ -116,9 +122,11 @@ class Disk:
         """
         past = self.ops[:point]
         names = {}
-        for op in _kept([op for op in past if op.kind in ("name", "unname", "place")], "place", choose):
+        for op in _kept([op for op in past if op.kind in ("name", "rename", "unname", "place")], "place", choose):
             if op.kind == "name":
                 names[op.name] = op.file
+            elif op.kind == "rename":
+                names[op.name] = names.pop(op.data.decode())
             else:
                 names.pop(op.name, None)
         contents = {file: self._content(file, past, choose) for file in sorted(set(names.values()))}

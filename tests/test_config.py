@@ -225,7 +225,7 @@ def test_outputs_must_be_possible():
 def test_an_input_that_is_the_output_or_the_dlq_is_refused_also_under_another_name():
     os.link("jobs.jsonl", "alias.jsonl")
     assert "jobs.jsonl: an input that is this run's own --output" in fail({"output": "alias.jsonl"})
-    assert "jq-run dlq export jobs.jsonl" in fail({"dlq": "alias.jsonl"})
+    assert "jq-run dlq retry jobs.jsonl" in fail({"dlq": "alias.jsonl"})
 
 
 def test_globs_are_expanded_in_the_order_given():

@@ -72,7 +72,7 @@ class Bench:
             (Recorder, "end"): FILES,
         }
         with self.patch.context() as patch:
-            for module in ("sink", "outputs", "sync", "target"):
+            for module in ("sink", "outputs", "sync", "target", "failpoint"):
                 patch.setattr(f"jqcli.edge.{module}.os", disk)
             for (kind, name), files in told.items():
                 patch.setattr(kind, name, self._tell(disk, getattr(kind, name), files))
@@ -120,7 +120,7 @@ def bench(tmp_path, monkeypatch):
 def mode(request, monkeypatch):
     """Return how to sync; `every turn` is `batch` without the second in between."""
     if request.param == "every turn":
-        monkeypatch.setattr(recorder, "_SYNC_EVERY", 0.0)
+        monkeypatch.setattr(recorder, "_LOOK_EVERY", 0.0)
     return "batch" if request.param == "every turn" else request.param
 
 
@@ -192,10 +192,10 @@ def test_what_a_killed_run_wrote_and_never_synced_is_synced_by_the_one_that_goes
 
 
 def test_batch_syncs_when_its_time_has_come_and_at_the_end_and_none_never_does(bench, monkeypatch):
-    monkeypatch.setattr(recorder, "_SYNC_EVERY", 3600.0)
+    monkeypatch.setattr(recorder, "_LOOK_EVERY", 3600.0)
     calm = bench.run_on_disk(bench.folder({}), "--durability", "batch")
     never = bench.run_on_disk(bench.folder({}), "--durability", "none")
-    monkeypatch.setattr(recorder, "_SYNC_EVERY", 0.0)
+    monkeypatch.setattr(recorder, "_LOOK_EVERY", 0.0)
     eager = bench.run_on_disk(bench.folder({}), "--durability", "batch")
     counts = [sum(op.kind == "sync" for op in disk.ops) for disk in (calm, never, eager)]
     assert counts[0] == 2  # both files, at the end

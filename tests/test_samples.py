@@ -136,8 +136,8 @@ def count_by_region(orders):
 
 
 def test_every_option_in_the_pages_and_the_samples_exists(orders):
-    commands = ("jq-run --help", "jq-run verify --help")
-    helped = "".join(run(orders, command, COLUMNS="200").out.decode() for command in commands)
+    commands = ("jq-run", "jq-run verify", "jq-run dlq retry", "jq-run dlq drop")
+    helped = "".join(run(orders, f"{each} --help", COLUMNS="200").out.decode() for each in commands)
     known = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
     assert len(known) >= 50
     for text in (README, PAGE, (SAMPLE / "pipeline.sh").read_text(), (SAMPLE / "crontab").read_text()):
@@ -197,6 +197,32 @@ def test_the_first_example_of_the_readme_gives_what_it_shows(orders):
     keys = re.findall(r'"key":"(\w+):(\w{4})', results)
     real = re.findall(r'"key":"(\w+):(\w{4})', ran.out.decode())
     assert len(set(keys)) == len(set(real)) == 2
+
+
+CHARGE = """\
+from jqcli import Reject
+
+def charge(payload):
+    if payload["card"] == "busy":
+        raise ConnectionError("the shop is busy")
+    if payload["card"] == "expired":
+        raise Reject("expired card")
+"""
+
+
+def test_the_commands_for_dead_letters_in_the_readme_do_what_it_says(orders):
+    block = re.search(r"<!-- dlq-commands -->\n```sh\n(.*?)```", README, re.DOTALL)[1]
+    cards = {"job-1": "valid", "job-2": "busy", "job-10": "expired", "job-11": "expired"}
+    (orders / "tasks.py").write_text(CHARGE)
+    orders.write("jobs.jsonl", [{"id": name, "payload": {"card": card}} for name, card in cards.items()])
+    first = "jq-run jobs.jsonl -H tasks.py:charge -o results.jsonl --backoff-base 1ms --dedupe off"
+    assert run(orders, f"rm -f jqcli.toml; {first}").code == 1
+    codes = {line.split("#")[0].strip(): run(orders, line).code for line in block.splitlines()}
+    assert list(codes.values()) == [0, 0, 0, 1, 0, 0, 0]
+    records = oracle.read_lines(orders / "results.jsonl")
+    assert [record["id"] for record in records] == ["job-1", "job-10"]
+    assert oracle.read_lines(orders / "again.jsonl") == [{"id": "job-2", "payload": {"card": "busy"}}]
+    assert [letter["redrives"] for letter in oracle.read_lines(orders / "jobs.dlq.jsonl")] == [1]
 
 
 def test_the_table_of_exit_codes_is_the_programs():

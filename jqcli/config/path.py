@@ -123,7 +123,7 @@ def check_apart(inputs: Sequence[str], output: str | None, dlq: str) -> None:
         if _is_same(source, dlq):
             raise UsageError(
                 f"{source}: an input that is this run's own --dlq; choose another -d, "
-                f"or get its jobs with `jq-run dlq export {source}`"
+                f"or give its jobs a new life with `jq-run dlq retry {source}`"
             )
 
 

@@ -38,7 +38,8 @@ class Settings:
     """Everything a run needs to know. Durations in seconds, sizes in bytes.
 
     `inputs` are paths, `-` for stdin; `output` is None for stdout. `batch_size` None is auto, `queue_size`
-    None is the run's to decide, `max_failures` is (number, is_percent). Inline, `workers` is 1.
+    None is the run's to decide, `max_failures` is (number, is_percent). Inline, `workers` is 1. `tag` is set for a
+    redrive, whose keys are those of its letters.
     `policy` is what options, environment and file say; each `HandlerSpec.policy` includes it, in the right
     order with what [handlers.NAME] says: `spec.policy.over(<@handler>).over(DEFAULTS)` is the whole truth.
     """
@@ -70,6 +71,7 @@ class Settings:
     summary: str
     quiet: bool
     verbose: int
+    tag: str | None = None
 
 
 def build_settings(

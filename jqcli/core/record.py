@@ -39,7 +39,7 @@ _RESULT_STATUSES = ("completed", "duplicate", "skipped")
 
 
 class LetterHead(NamedTuple):
-    """What all letters of a run have in common."""
+    """What all letters of a run have in common; the paths are those of `--key` and `--tenant`."""
 
     tag: str
     handlers: dict[str | None, str]
@@ -47,6 +47,8 @@ class LetterHead(NamedTuple):
     output: str | None
     input_format: str
     run: str
+    key_path: str | None = None
+    tenant_path: str | None = None
 
 
 class OversizedLine(Protocol):
@@ -169,12 +171,14 @@ def oversized_letter(
 
 def _origin(head: LetterHead, where: str, job: Job | None, dead_at: float) -> dict[str, object]:
     handler, tenant = (None, None) if job is None else (job.asks.handler, job.asks.tenant)
+    paths = {"key_path": head.key_path, "tenant_path": head.tenant_path}
     return {
         "source": where,
         "handler": head.handlers.get(handler),
         "cwd": head.cwd,
         "output": head.output,
         "input_format": head.input_format,
+        **{name: path for name, path in paths.items() if path is not None},
         "tenant": None if tenant is None else _raw(id_text(tenant)),
         "run": head.run,
         "dead_at": timestamp(dead_at),

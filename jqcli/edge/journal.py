@@ -79,8 +79,7 @@ def read_letters(
 def _add_letter(letter: Record, at: int, settled: Settled) -> None:
     members = letter.members
     is_conflict = members["reason"] == "key_conflict"
-    add = settled.add_redriven if members.get("redrives") else settled.add
-    add(letter.claim, letter.id_json, "conflict" if is_conflict else "dead", at)
+    settled.add(letter.claim, letter.id_json, "conflict" if is_conflict else "dead", at)
     if members["reason"] == "worker_crash" and "job" not in members:
         settled.unread.add(letter.key)
     if "job" in members and not is_conflict:

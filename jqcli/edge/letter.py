@@ -1,131 +1,186 @@
-"""Reads dead letters back, each member as the very bytes that stand in the file.
+"""Reads files of dead letters: of each job the last letter, in the order of the files.
 
-A letter is one line: a JSON object with `id`, `key`, `reason` and one of `job`, `raw`, `raw_base64`. A later
-letter of one job (same id and key) supersedes an earlier one, over all files in the order given.
+Memory is bounded by the number of letters, some 50 bytes each, and not by their size.
 """
 
 from __future__ import annotations
 
-import re
+import os
 from contextlib import ExitStack
-from dataclasses import dataclass
-from hashlib import blake2b
-from os import SEEK_END
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from jqcli.core.letter import parse_letter
+from jqcli.core.lookup import Lookup, entry
 from jqcli.errors import FileError, ForeignFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-# A string without an end goes to the end of the line: looked for anew at each of its quotes, it would take for ever.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\],:]', re.DOTALL)
-_OPENING, _CLOSING = frozenset((b"{", b"[")), frozenset((b"}", b"]"))
-_NEEDED = frozenset((b"id", b"key", b"reason"))
-_BODIES = (b"job", b"raw", b"raw_base64")
+    from jqcli.core.choice import Choice
+    from jqcli.core.letter import Letter, Verdict
 
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter: a hash of its id and key, and the line of its job (None for an unusable line)."""
-
-    identity: bytes
-    job: bytes | None
+_FILE_BITS = 48  # of a place: the offset below, the number of the file above
+_OFFSET = (1 << _FILE_BITS) - 1
 
 
-def find_members(line: bytes) -> dict[bytes, bytes] | None:
-    """Return the members of a JSON object by name, values as they stand; None for what is no object.
+class LetterFile:
+    """One DLQ, open for reading up to where it ends now; a run may append meanwhile. A missing one is empty.
 
-    Only brackets and strings are looked at, so numbers of any size and values of any depth keep their bytes.
-
-    >>> find_members(b'{"id": "a,}", "job": {"n": 1.0}}')
-    {b'id': b'"a,}"', b'job': b'{"n": 1.0}'}
+    After reading, `whole_end` is where its last whole line ends.
     """
-    body = line.strip()
-    members: dict[bytes, bytes] = {}
-    depth, begin, name = 0, 1, None
-    for token in _TOKEN.finditer(body):
-        sign = token[0]
-        if sign in _OPENING:
-            depth += 1
-        if depth == 1 and sign == b":" and name is None:
-            name, begin = body[begin : token.start()].strip().strip(b'"'), token.end()
-        elif depth == 1 and name is not None and sign in (b",", b"}"):
-            members[name] = body[begin : token.start()].strip()
-            name, begin = None, token.end()
-        if sign in _CLOSING:
-            depth -= 1
-            if depth <= 0:
-                is_whole = depth == 0 and token.end() == len(body) and body.startswith(b"{")
-                return members if is_whole else None
-    return None
 
+    def __init__(self, path: str, end: int | None = None) -> None:
+        self.path = path
+        self.is_torn = False
+        self.whole_end = 0
+        self._file: BinaryIO | None = None
+        self.end = 0
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115 - closed by `close`
+            size = self._file.seek(0, os.SEEK_END)
+            self.end = size if end is None else min(size, end)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read: {error.strerror}") from None
 
-def parse_letter(line: bytes) -> Letter | None:
-    """Return the letter of a line, or None where it is none."""
-    members = find_members(line)
-    if members is None or not members.keys() >= _NEEDED or not any(body in members for body in _BODIES):
-        return None
-    identity = blake2b(members[b"key"] + b"\n" + members[b"id"], digest_size=16).digest()
-    return Letter(identity, members.get(b"job"))
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def letters(self) -> Iterator[Letter]:
+        """Yield every letter; raises ForeignFileError for a line that is none. A last line without end is left out."""
+        for number, (offset, line) in enumerate(self.lines(), 1):
+            letter = parse_letter(line, self.path, offset)
+            if letter is not None:
+                yield letter
+            elif line.strip():
+                raise ForeignFileError(f"{self.path}:{number}: not a dead letter; is this file a DLQ of jq-run?")
+
+    def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield every whole line from an offset on, with its own."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            offset = start
+            file.seek(start)
+            while offset < self.end:
+                line = file.readline(self.end - offset)
+                if not line.endswith(b"\n"):
+                    self.is_torn = True
+                    return
+                yield offset, line
+                offset += len(line)
+                self.whole_end = offset
+        except OSError as error:
+            raise self._unreadable(error) from None
+
+    def read_at(self, offset: int) -> bytes:
+        """Return the line that starts at an offset."""
+        assert self._file is not None  # noqa: S101 - an offset comes from `lines`
+        try:
+            size, line = 1 << 13, b""
+            while not line.endswith(b"\n"):
+                line = os.pread(self._file.fileno(), size, offset)
+                whole, newline, _ = line.partition(b"\n")
+                if newline or len(line) < size:
+                    return whole + newline
+                size *= 8
+        except OSError as error:
+            raise self._unreadable(error) from None
+        return line
+
+    def _unreadable(self, error: OSError) -> FileError:
+        return FileError(f"{self.path}: cannot be read: {error.strerror or error}")
 
 
 class LetterFiles:
-    """Some DLQ files, open for reading twice; a missing one is empty. `torn` names those cut off in a line.
+    """Some DLQ files, read as one: a later letter of one job supersedes an earlier one.
 
-    Memory is bounded by the number of jobs, not by their size: the first pass keeps a hash and a number each.
+    Raises ForeignFileError for a line that is no letter, before anything is yielded.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.torn: list[str] = []
-        self._paths = paths
-        self._stack = ExitStack()
-        self._files: list[tuple[str, BinaryIO, int]] = []
+    def __init__(self, files: Sequence[LetterFile]) -> None:
+        self._files = files
+        self._last = Lookup()
+        self._followed: set[int] = set()
+        self._firsts: dict[int, int] = {}
 
     def __enter__(self) -> Self:
-        for path in dict.fromkeys(self._paths):
-            try:
-                file = self._stack.enter_context(Path(path).open("rb"))
-                # A run may append meanwhile: both passes end where the file ends now.
-                self._files.append((path, file, file.seek(0, SEEK_END)))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                self._stack.close()
-                raise FileError(f"{path}: cannot be read: {error.strerror}") from None
+        with ExitStack() as stack:
+            stack.callback(self._close)
+            self._last = Lookup(self._index())
+            if self._followed:
+                self._firsts = self._find_firsts()
+            stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._close()
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
+
+    @property
+    def count(self) -> int:
+        """How many letters there are, superseded ones too."""
+        return len(self._last)
+
+    @property
+    def torn(self) -> list[str]:
+        """The files that end in an unfinished line."""
+        return [file.path for file in self._files if file.is_torn]
 
     def read_last(self) -> Iterator[Letter]:
-        """Yield the last letter of each job, in the order of the files.
-
-        Raises ForeignFileError for a line that is no letter, before anything is yielded.
-        """
-        last = {letter.identity: number for number, letter in enumerate(self._read_all())}
-        self.torn.clear()
-        for number, letter in enumerate(self._read_all()):
-            if last[letter.identity] == number:
+        """Yield the last letter of each job."""
+        for place, letter in self._read_all():
+            if self._last.last(letter.spot) == place:
                 yield letter
 
-    def _read_all(self) -> Iterator[Letter]:
-        for path, file, end in self._files:
-            for number, line in enumerate(_read_lines(path, file, end), 1):
-                letter = parse_letter(line) if line.endswith(b"\n") else None
-                if letter is not None:
-                    yield letter
-                elif not line.endswith(b"\n"):
-                    self.torn.append(path)
-                elif line.strip():
-                    raise ForeignFileError(f"{path}:{number}: not a dead letter; is this file a DLQ of jq-run?")
+    def choose(self, choice: Choice) -> Iterator[tuple[Letter, Verdict]]:
+        """Yield the last letters that are asked for, and why each is dead: a duplicate, of what its first died of."""
+        left = choice.limit
+        for letter in self.read_last():
+            if left is not None and left <= 0:
+                return
+            verdict = self._judge(letter)
+            if choice.accepts(letter, verdict):
+                left = None if left is None else left - 1
+                yield letter, verdict
+
+    def _index(self) -> Iterator[int]:
+        for place, letter in self._read_all():
+            followed = letter.follows
+            if followed is not None:
+                self._followed.add(followed)
+            yield entry(letter.spot, place)
+
+    def _find_firsts(self) -> dict[int, int]:
+        """Return where the firsts of all duplicates stand, by the number of their key."""
+        firsts = {}
+        for place, letter in self._read_all():
+            if letter.follows is None and letter.identity in self._followed:
+                firsts[letter.identity] = place
+        return firsts
+
+    def _judge(self, letter: Letter) -> Verdict:
+        followed = letter.follows
+        place = None if followed is None else self._firsts.get(followed)
+        if place is None:
+            return letter.verdict
+        file = self._files[place >> _FILE_BITS]
+        first = parse_letter(file.read_at(place & _OFFSET))
+        return letter.verdict if first is None else first.verdict
+
+    def _read_all(self) -> Iterator[tuple[int, Letter]]:
+        for number, file in enumerate(self._files):
+            for letter in file.letters():
+                yield number << _FILE_BITS | letter.offset, letter
 
 
-def _read_lines(path: str, file: BinaryIO, end: int) -> Iterator[bytes]:
-    try:
-        file.seek(0)
-        while (left := end - file.tell()) > 0:
-            yield file.readline(left)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+def open_letters(paths: Iterable[str]) -> LetterFiles:
+    """Return these files for reading; one that is named twice is read once."""
+    return LetterFiles([LetterFile(path) for path in dict.fromkeys(paths)])

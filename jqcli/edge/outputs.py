@@ -12,12 +12,15 @@ from jqcli.core.settled import Settled
 from jqcli.edge import failpoint
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
+from jqcli.edge.merge import tidy
 from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
 from jqcli.edge.target import open_target
 from jqcli.errors import FileError, ForeignFileError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jqcli.edge.redrive_outputs import RedriveLetters
 
 _HEAD = b'{"id":'
 
@@ -42,7 +45,7 @@ class Outputs(NamedTuple):
     """The open files, and what earlier runs settled."""
 
     results: Results
-    letters: Letters
+    letters: Letters | RedriveLetters
     settled: Settled
     renamed: list[str]
 
@@ -70,6 +73,7 @@ def open_outputs(place: Place) -> Outputs:
     Raises LockedError where another run has the results, ForeignFileError where a file is not this run's, FileError
     where it cannot be opened, and StopNow when it is not wanted any more. Then no file was changed.
     """
+    tidy(place.dlq)
     settled = Settled()
     renamed: list[str] = []
     if not is_journal(place.output):
@@ -94,6 +98,22 @@ def open_outputs(place: Place) -> Outputs:
             os.unlink(place.output)
         os.close(fd)
         raise
+
+
+def open_results(place: Place, settled: Settled) -> Results:
+    """Open the results alone, for a redrive, and read into `settled` what of them matters to it."""
+    if not is_journal(place.output):
+        return _open_stream(place)
+    assert place.output is not None  # noqa: S101 - a journal has a path
+    fd = _lock_results(place.output)
+    try:
+        read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
+        _check_tail(fd, place.output)
+        cut_torn_tail(fd, place.output)
+    except BaseException:
+        os.close(fd)
+        raise
+    return ResultsFile(fd, place.output)
 
 
 def _lock_results(path: str) -> int:

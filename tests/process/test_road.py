@@ -145,11 +145,11 @@ def test_a_digest_with_the_retry_command_is_said_when_something_failed(folder):
     folder.write("tasks.py", DEEDS.read_text())
     ran = folder.run("jobs.jsonl", "-H", "tasks.py:do", "-o", "results.jsonl", code=1)
     command = next(line for line in ran.err.splitlines() if "retry with" in line).partition("retry with")[2].strip()
-    assert command.startswith("jq-run dlq export jobs.dlq.jsonl | jq-run -")
+    assert command.startswith("jq-run dlq retry jobs.dlq.jsonl -H")
     again = folder.shell(command.replace("jq-run", "$RUN"), RUN=" ".join(folder.argv(deed=False)))
     assert again.code == 1
-    assert '"do": "reject"' not in (folder / "jobs.retry.results.jsonl").read_text()
-    assert (folder / "jobs.retry.dlq.jsonl").read_text().count("\n") == 1
+    assert (folder / "results.jsonl").read_text().count("\n") == 1
+    assert (folder / "jobs.dlq.jsonl").read_text().count('"redrives":1}\n') == 1
 
 
 @pytest.mark.parametrize(

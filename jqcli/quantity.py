@@ -1,4 +1,4 @@
-"""Durations, sizes and shares as users write them."""
+"""Durations, sizes, rates and shares as users write them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ _UNIT_BYTES = {
     "M": 2**20,
     "G": 2**30,
 }
+_UNIT_RATES = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*([a-z]+))?", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?(?:i?B)?|[KMG])", re.ASCII | re.IGNORECASE)
 
 
@@ -99,6 +101,22 @@ def parse_size(text: int | str) -> int:
     if match is None or match[2].upper() not in _UNIT_BYTES:
         raise ValueError(f"{text!r} is not a size; write 512MB, 1GiB or a number of bytes")
     return int(float(match[1]) * _UNIT_BYTES[match[2].upper()])
+
+
+def parse_rate(text: float | str) -> float:
+    """Return how many a second; a bare number is that.
+
+    Raises ValueError for anything that is not a finite rate above 0.
+
+    >>> [parse_rate(t) for t in ("50/s", "90/min", "1800/h", "7", 0.5)]
+    [50.0, 1.5, 0.5, 7.0, 0.5]
+    """
+    match = _RATE.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
+    unit = "" if match is None else match[2] or "s"
+    number = float(match[1]) / _UNIT_RATES[unit] if match is not None and unit in _UNIT_RATES else 0.0
+    if not isfinite(number) or number <= 0:
+        raise ValueError(f"{text!r} is not a rate above 0; write 50/s, 100/min or 5000/h")
+    return number
 
 
 def parse_share(text: int | str) -> tuple[float, bool]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
+from jqcli.core.aside import Aside
 from jqcli.core.batch import AUTO_MOST, Sizer
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
+from jqcli.core.gate import Gate
+from jqcli.core.limit import Rate
 from jqcli.core.record import LetterHead
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
-from jqcli.edge.outputs import Outputs, Place, journal_path, open_outputs
+from jqcli.edge.outputs import Outputs, Place, is_journal, journal_path, open_outputs
 from jqcli.edge.screen import open_screen
+from jqcli.edge.spill import Spill
 from jqcli.errors import printable
 from jqcli.finder import Finder
 from jqcli.loop import Bounds, Loop, Parts
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
     from jqcli.config import Settings
     from jqcli.core.codec import Scheme
+    from jqcli.core.lane import Flow
     from jqcli.edge.feed import Feed
     from jqcli.edge.interrupt import Interrupts
     from jqcli.engine.base import Engine
@@ -65,12 +71,16 @@ def make_loop(
 ) -> Loop:
     """Return the loop, ready to run."""
     window = Window() if settings.keep_order else None
+    flow = _flow_of(settings, policies)
+    beside = settings.output if settings.output is not None and is_journal(settings.output) else None
+    spill = Spill(None if beside is None else os.path.dirname(os.path.abspath(beside)), settings.spill)
     dispatch = Dispatch(
         Identities(outputs.settled, dedupe=settings.dedupe),
         Rules(policies),
         scheme,
         Sizer(settings.batch_size),
         Finder(tag_of(settings), outputs.results, outputs.settled, window).find,
+        Gate(flow, Aside(spill, scheme, _bounds_of(settings, flow).lines // 2)),
         keeps_order=settings.keep_order,
     )
     title = f"{settings.handler.spec} < {' '.join(source.names)}"
@@ -83,21 +93,34 @@ def make_loop(
         selector=selector,
         interrupts=interrupts,
         screen=open_screen("none" if settings.quiet else settings.progress, sys.stderr, title),
-        bounds=_bounds_of(settings),
+        bounds=_bounds_of(settings, flow),
         keeps_order=settings.keep_order,
         workers=settings.workers,
     )
     return Loop(parts)
 
 
-def _bounds_of(settings: Settings) -> Bounds:
+def _flow_of(settings: Settings, policies: dict[str | None, Policy]) -> Flow:
+    """Return what was asked about the flow, with the rates of handlers, which they have told by now."""
+    return settings.flow._replace(
+        handlers={name: Rate(policy.rate) for name, policy in policies.items() if policy.rate is not None},
+        level=settings.workers if settings.adaptive else None,
+    )
+
+
+def _bounds_of(settings: Settings, flow: Flow) -> Bounds:
     batches = _BATCHES_A_WORKER * settings.workers * (settings.batch_size or AUTO_MOST)
+    if flow.is_asked:
+        batches = 0  # they travel one by one
+    left = None if settings.deadline_at is None else settings.deadline_at - time.time()
     return Bounds(
         lines=settings.queue_size or max(_QUEUE_LINES, batches),
         bytes=settings.queue_bytes,
         limit=settings.limit,
         grace=settings.grace,
         max_failures=settings.max_failures,
+        deadline=None if left is None else time.monotonic() + left,
+        stops_at_trip=settings.breaker_action == "stop",
     )
 
 

@@ -1,7 +1,7 @@
 """The error tree. An error of the user's or of the machine's knows its exit code.
 
-`Retry`, `Snooze`, `Reject` and `Skip` are not errors of ours: they are the four words with which a
-handler answers other than by returning.
+`Retry`, `Snooze`, `RateLimited`, `Reject` and `Skip` are not errors of ours: they are the words with which a handler
+answers other than by returning.
 """
 
 from __future__ import annotations
@@ -82,6 +82,18 @@ class Snooze(Exception):  # noqa: N818
     def __init__(self, after: float | str, message: str = "") -> None:
         super().__init__(message)
         self.after = parse_wait(after)
+
+
+class RateLimited(Exception):  # noqa: N818
+    """Raised by a handler: what it calls says to slow down; this job waits, and with it its tenant or its handler.
+
+    Counts as no attempt. `retry_after` is seconds, a duration such as ``"30s"``, or what a `Retry-After` header says
+    (seconds or a date); clamped to [0, 1 h]; a second where it is missing.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | str | None = None) -> None:
+        super().__init__(message)
+        self.after = retry_after
 
 
 class Reject(Exception):  # noqa: N818

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jqcli.core import effect as do
 from jqcli.core import event as was
 from jqcli.core.rules import Moment
+from jqcli.core.stop import no_use, too_late, too_many_dead
 from jqcli.core.tally import Snapshot
 from jqcli.edge.source import Block, Oversized
 from jqcli.errors import JqcliError, StopNow
@@ -29,18 +30,23 @@ if TYPE_CHECKING:
     from jqcli.recorder import Recorder
 
 BLOCK_BYTES = 1 << 17  # of lines a batch; larger ones gain nothing and cost cache
-_MIN_SEEN = 100  # settled lines before a share of failures means anything
 _IDLE = 5.0  # seconds; nothing waits longer than this without looking around
+_LOOK_EVERY = 1.0  # seconds between looks at what p95 makes of the deadline
 
 
 class Bounds(NamedTuple):
-    """What a run may use: lines and bytes of the queue, jobs of the input, seconds of a drain; when it gives up."""
+    """What a run may use: lines and bytes of the queue, jobs of the input, seconds of a drain; when it gives up.
+
+    `deadline` is a monotonic moment.
+    """
 
     lines: int
     bytes: int
     limit: int | None
     grace: float
     max_failures: tuple[float, bool] | None
+    deadline: float | None = None
+    stops_at_trip: bool = False
 
 
 @dataclass(slots=True)
@@ -87,6 +93,7 @@ class Loop:
         self.run_id = parts.recorder.head.run
         self._started_at = time.monotonic()
         self._screen_at = self._started_at
+        self._look_at = inf if parts.bounds.deadline is None else 0.0  # when the deadline is looked at
         self._watched_input: int | None = None
         self._watched_output = False
         self._has_more = False
@@ -145,6 +152,8 @@ class Loop:
 
     def _turn(self) -> None:
         now = time.monotonic()
+        if now >= self._look_at:
+            self._heed_deadline(now)
         if self.stop is None:
             self._feed(now)
         for key, mask in self._selector.select(self._wait_seconds(now)):
@@ -158,6 +167,18 @@ class Loop:
         if now >= self._screen_at:
             self.show(now)
 
+    def _heed_deadline(self, now: float) -> None:
+        """Stop where the next job would not end in time, by the running p95; what runs may go on until then."""
+        deadline = self._bounds.deadline
+        if deadline is None or self.stop is not None:
+            self._look_at = inf
+            return
+        left, p95 = deadline - now, self.tally.percentiles()[1] or 0.0
+        self._look_at = now + min(max(left - p95, 0.0), _LOOK_EVERY)
+        message = too_late(left, p95)
+        if message is not None:
+            self.halt(3, message, grace=max(left, 0.0))
+
     # Lines in
 
     def _feed(self, now: float) -> None:
@@ -165,7 +186,7 @@ class Loop:
         self._watch_input(None)
         self._has_more = False
         while self.stop is None and self._engine.room(now) > 0 and not self._recorder.is_full:
-            effects = self._dispatch.next_jobs(self._moment(now), self._workers)
+            effects = self._dispatch.next_jobs(self._moment(now), self._starters(now))
             if effects:
                 self._apply(effects)
                 continue
@@ -182,6 +203,10 @@ class Loop:
             if isinstance(part, Oversized):
                 self._has_more = True  # of which nothing but this turn's end bounds what is gathered
                 return
+
+    def _starters(self, now: float) -> int:
+        """Return over how many workers jobs are spread; behind the gate, those that would start one at once."""
+        return self._engine.idle(now) if self._dispatch.gate.is_on else self._workers
 
     def _lines_wanted(self) -> int:
         """Return how many lines the next batch may have; 0 while the queue is full."""
@@ -207,9 +232,8 @@ class Loop:
         match event:
             case was.Finished():
                 self._take_finished(event)
-            case was.Ended(batch, seconds, jobs):
-                self._dispatch.sizer.note(jobs, seconds)
-                self._dispatch.take_end(batch)
+            case was.Ended():
+                self._take_ended(event)
             case was.Answer():
                 if self.stop is None:
                     self._apply(self._dispatch.take_answer(event, self._moment(time.monotonic())))
@@ -229,13 +253,20 @@ class Loop:
         if self._keeps_order:
             places = [self._dispatch.place(event.batch, index) for index in event.indexes]
         self._recorder.finish(event, places)
+        if self._dispatch.gate.is_on:
+            self._dispatch.note_success(event.batch, event.indexes, event.mean_seconds, time.monotonic())
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))
+
+    def _take_ended(self, event: was.Ended) -> None:
+        if not self._dispatch.gate.is_on:  # whose batches say nothing of how many lines to read
+            self._dispatch.sizer.note(event.jobs, event.seconds)
+        self._dispatch.take_end(event.batch)
 
     def _take_failed(self, batch: int, index: int, failure: was.Failure) -> None:
         now = self._moment(time.monotonic())._replace(chance=random.random())  # noqa: S311 - jitter
         tally = self.tally
         effects = self._dispatch.take_failure(batch, index, failure, now)
-        if failure.verdict in ("stop", "snooze"):
+        if failure.verdict in ("stop", "snooze") or do.Spare() in effects:
             self._apply(effects)
             return
         tally.attempts += 1
@@ -258,21 +289,21 @@ class Loop:
                     self._engine.run_jobs(batch, attempts, limits)
                 case do.Drop(batch):
                     self._engine.drop(batch)
+                case do.Spare():
+                    pass
                 case _:
                     self._recorder.settle(effect)
         self._recorder.flush_doubles()
         self._jobs_left += sum(effect.statuses.get(None, 0) for effect in effects if isinstance(effect, do.Pass))
 
     def _check_failures(self) -> None:
-        if self._bounds.max_failures is None:
-            return
-        most, is_share = self._bounds.max_failures
-        dead = self.tally.dead - self.tally.dead_before
-        settled = self.tally.settled - self.tally.settled_before
-        if is_share and settled >= _MIN_SEEN and dead * 100 >= most * settled:
-            self.halt(3, f"{dead} of {settled} jobs are dead, and --max-failures is {most:g}%")
-        elif not is_share and dead >= most:
-            self.halt(3, f"{dead} jobs are dead, and --max-failures is {most:g}")
+        """Stop where too much failed: jobs, or what they call."""
+        tally, bounds = self.tally, self._bounds
+        dead, settled = tally.dead - tally.dead_before, tally.settled - tally.settled_before
+        message = too_many_dead(bounds.max_failures, dead, settled)
+        message = message or no_use(self._dispatch.gate, stops_at_trip=bounds.stops_at_trip)
+        if message is not None:
+            self.halt(3, message)
 
     # Time
 
@@ -283,12 +314,13 @@ class Loop:
         """Return how long nothing is due."""
         if self._has_more and self.stop is None:
             return 0.0
-        moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
+        moments = [now + _IDLE, self._look_at, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
         if self.stop is not None:
             moments.append(self.stop.deadline)
         elif self._engine.room(now) > 0 and not self._recorder.is_full:
             # Without room a moment that has come would only make the loop spin; a worker's word wakes it.
-            moments.append(self._dispatch.due_at)
+            if self._starters(now) > 0:
+                moments.append(self._dispatch.due_at)
             if self._lines_wanted() > 0:
                 moments.append(self._source.ready_at())
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
@@ -303,6 +335,8 @@ class Loop:
         """Return all that can be shown."""
         tally, total = self.tally, self._source.bytes_total
         fraction = None if not total else min(1.0, self._source.bytes_read / total)
+        if fraction is not None and self._dispatch.gate.is_on and tally.read:
+            fraction *= tally.settled / tally.read  # much of what is read may have to wait
         elapsed = now - self._started_at
         p50, p95, p99 = tally.percentiles()
         return Snapshot(
@@ -330,6 +364,7 @@ class Loop:
             workers=self._engine.rows(now, self._dispatch.label),
             errors=tally.top_errors(10),
             state="running" if self.stop is None else "stopping",
+            flow=self._dispatch.gate.state(now) if self._dispatch.gate.is_on else None,
         )
 
     # Waiting for others

@@ -63,7 +63,7 @@ class Unusable(NamedTuple):
 class Failure(NamedTuple):
     """One attempt that did not end in a result.
 
-    `verdict` is what the handler asked for: error, retry, snooze, reject, unserializable, crash or timeout.
+    `verdict` is what the handler asked for: error, retry, snooze, limited, reject, unserializable, crash or timeout.
     `names` are the dotted names of the error's class and its bases; `after` seconds, where the handler said so.
     """
 

@@ -1,4 +1,4 @@
-"""Durations, sizes and shares as users write them."""
+"""Durations, sizes, rates and shares as users write them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ _UNIT_BYTES = {
     "M": 2**20,
     "G": 2**30,
 }
+_UNIT_RATES = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _MOST_BYTES = 2**63 - 1  # what a file can have
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:/\s*([a-z]+))?", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?(?:i?B)?|[KMG])", re.ASCII | re.IGNORECASE)
 
 
@@ -102,6 +104,22 @@ def parse_size(text: int | str) -> int:
     if not 0 <= size <= _MOST_BYTES:
         raise ValueError(f"{text!r} is not a size; write 512MB, 1GiB or a number of bytes")
     return int(size)
+
+
+def parse_rate(text: float | str) -> float:
+    """Return how many a second; a bare number is that.
+
+    Raises ValueError for anything that is not a finite rate above 0.
+
+    >>> [parse_rate(t) for t in ("50/s", "90/min", "1800/h", "7", 0.5)]
+    [50.0, 1.5, 0.5, 7.0, 0.5]
+    """
+    match = _RATE.fullmatch(str(text).strip()) if not isinstance(text, bool) else None
+    unit = "" if match is None else match[2] or "s"
+    number = float(match[1]) / _UNIT_RATES[unit] if match is not None and unit in _UNIT_RATES else 0.0
+    if not isfinite(number) or number <= 0:
+        raise ValueError(f"{text!r} is not a rate above 0; write 50/s, 100/min or 5000/h")
+    return number
 
 
 def parse_share(text: int | str) -> tuple[float, bool]:

@@ -156,7 +156,7 @@ def _notify(engine: Engine, count: int) -> None:
 def _make_engine(
     settings: Settings, scheme: Scheme, source: Feed, selector: selectors.BaseSelector, stderr_fd: int
 ) -> Engine:
-    setup = Setup(tag_of(settings), scheme, source.names, source.stems, settings.max_result)
+    setup = Setup(tag_of(settings), scheme, source.names, source.stems, settings.max_result, settings.deadline_at)
     specs: Specs = {None: (settings.handler.spec, settings.handler.policy)}
     specs |= {handler.name: (handler.spec, handler.policy) for handler in settings.handlers}
     if settings.engine == "inline":

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jqcli.errors import suggest
-from jqcli.quantity import parse_duration, parse_share, parse_size
+from jqcli.quantity import parse_duration, parse_rate, parse_share, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +99,25 @@ def size(value: object) -> int:
     if octets == 0:
         raise ValueError(f"{value!r} is not a size above 0; write 512MB, 1GiB or a number of bytes")
     return octets
+
+
+def rate(value: object) -> float:
+    """Return a rate in starts a second, above 0."""
+    if isinstance(value, (int, float, str)):
+        return parse_rate(value)
+    raise ValueError(f"{value!r} is not a rate above 0; write 50/s, 100/min or 5000/h")
+
+
+def percent(value: object) -> float:
+    """Return a percentage above 0 as a share from 0 to 1.
+
+    >>> percent("20%")
+    0.2
+    """
+    number, is_percent = parse_share(value) if isinstance(value, str) else (0.0, False)
+    if not is_percent or number == 0:
+        raise ValueError(f"{value!r} is not a percentage above 0; write 20%")
+    return number / 100
 
 
 def share_or_off(value: object) -> tuple[float, bool] | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from jqcli.config import HandlerSpec, Policy, build_settings, installed_handlers, load_config, usable_cpus
+from jqcli.config.flow import read_deadline
+from jqcli.core.breaker import Trip
+from jqcli.core.limit import Rate
 from jqcli.errors import UsageError
 
 
@@ -114,7 +118,16 @@ def test_policies_are_read_from_all_places():
         ({"retry_on": "a b"}, "--retry-on: 'a b' is not the name of a type"),
         ({"backoff_base": "2m"}, "--backoff-base: backoff_base of 2m00s is more than backoff_max of 1m00s"),
         ({"limit": "0"}, "--limit: '0' is not a whole number of at least 1"),
-        ({"rate": "5/s"}, "--rate: there is no such option"),
+        ({"raet": "5/s"}, "--raet: there is no such option"),
+        ({"rate": "0/s"}, "--rate: '0/s' is not a rate above 0; write 50/s, 100/min or 5000/h"),
+        ({"rate": "5/fortnight"}, "--rate: '5/fortnight' is not a rate"),
+        ({"burst": "5"}, "--burst: says nothing without --rate or --tenant-rate"),
+        ({"rate_key": "host"}, "--rate-key: says nothing without --rate"),
+        ({"breaker_action": "stop"}, "--breaker-action: says nothing without --breaker"),
+        ({"breaker": "50%"}, "--breaker: '50%' is not a share of failures in a time; write 50%/30s"),
+        ({"breaker": "150%/3s"}, "--breaker: '150%/3s' is not"),
+        ({"retry_budget": "20"}, "--retry-budget: '20' is not a percentage above 0; write 20%"),
+        ({"deadline": "25:00"}, "--deadline: '25:00' is neither a time of day nor a duration; write 06:00 or 4h"),
     ],
 )
 def test_a_bad_value_names_the_option_the_value_and_what_is_allowed(values, text):
@@ -133,7 +146,7 @@ def test_a_bad_value_names_the_variable_or_the_file_and_key_it_came_from():
     [
         ("wrokers = 3", "jqcli.toml: wrokers: there is no such key (did you mean 'workers'?)"),
         ("max-attempts = 3", "max-attempts: there is no such key (did you mean 'max_attempts'?)"),
-        ('rate = "5/s"', "jqcli.toml: rate: there is no such key"),
+        ('raet = "5/s"', "jqcli.toml: raet: there is no such key"),
         ("[profiles.a]\nworker = 1", "[profiles.a] worker: there is no such key (did you mean 'workers'?)"),
         (
             '[handlers.a]\nspec = "m:f"\ntimeuot = 1',
@@ -379,3 +392,51 @@ def test_usable_cpus_know_both_kinds_of_cgroup(tmp_path):
     assert usable_cpus(tmp_path) == min(affine, math.ceil(1.5))
     write(tmp_path, "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "-1\n")
     assert usable_cpus(tmp_path) == affine
+
+
+def test_limits_and_outages_are_off_unless_they_are_asked_for():
+    settings = build()
+    assert not settings.flow.is_asked
+    assert (settings.deadline_at, settings.adaptive, settings.breaker_action) == (None, False, "park")
+
+
+def test_limits_come_from_options_and_from_tables_of_tenants():
+    toml = """
+retry_budget = "20%"
+[tenants.acme]
+rate = "100/min"
+burst = 7
+[tenants.7]
+rate = 5
+[handlers.mail]
+spec = "tasks.py:mail"
+rate = "1800/h"
+"""
+    said = {"rate": "50/s", "burst": "5", "tenant_rate": "10/s", "breaker": "25%/10s", "breaker_key": "tenant"}
+    settings = build(said, toml=toml)
+    flow = settings.flow
+    assert (flow.rate, flow.tenant_rate) == (Rate(50.0, 5), Rate(10.0, 5))
+    assert flow.tenants == {"acme": Rate(100 / 60, 7), "7": Rate(5.0, 5)}
+    assert (flow.trip, flow.breaker_key, flow.budget) == (Trip(0.25, 10.0), "tenant", 0.2)
+    assert [spec.policy.rate for spec in settings.handlers] == [0.5]
+    assert settings.handler.policy.rate is None, "the rate of all jobs is no handler's own"
+
+
+@pytest.mark.parametrize(
+    "toml, text",
+    [
+        ("[tenants.a]\nburst = 3", 'jqcli.toml: [tenants.a] has no rate; write rate = "50/s"'),
+        ('[tenants.a]\nrate = "fast"', "jqcli.toml: [tenants.a] rate: 'fast' is not a rate"),
+        ("[tenants.a]\nraet = 3", "jqcli.toml: [tenants.a] raet: there is no such key (did you mean 'rate'?)"),
+    ],
+)
+def test_a_wrong_table_of_a_tenant_is_an_error(toml, text):
+    assert text in fail(toml=toml)
+
+
+def test_a_time_of_day_is_the_next_one():
+    start = time.mktime((2026, 11, 26, 22, 0, 0, 0, 0, -1))
+    assert read_deadline("23:30").moment(start) - start == 1.5 * 3600
+    assert time.localtime(read_deadline("6:00").moment(start))[:5] == (2026, 11, 27, 6, 0)
+    assert time.localtime(read_deadline("22:00").moment(start))[:5] == (2026, 11, 27, 22, 0)
+    assert read_deadline("4h").moment(start) - start == 4 * 3600

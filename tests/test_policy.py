@@ -18,6 +18,7 @@ FULL = Policy(
     backoff_base=0.1,
     backoff_max=2.0,
     max_crashes=1,
+    rate=0.5,
 )
 
 

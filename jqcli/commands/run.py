@@ -15,7 +15,8 @@ from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handl
 from jqcli.config import settings as allowed
 from jqcli.policy import BACKOFFS
 
-WORK, FILES, POOL, FAILURES, SEEN = "What to do", "Files", "Workers", "Failures", "What you see"
+WORK, FILES, POOL, FAILURES = "What to do", "Files", "Workers", "Failures"
+FLOW, SEEN = "Limits and outages", "What you see"
 
 Text = str | None
 Texts = list[str] | None
@@ -103,6 +104,28 @@ def run(
     max_failures: Annotated[
         Text, declare(FAILURES, "max_failures", "N|N%", "Stop the run at that many dead jobs. (off)")
     ] = None,
+    rate: Annotated[Text, declare(FLOW, "rate", "R", "Most starts in a time: 50/s, 100/min, 5000/h. (off)")] = None,
+    burst: Annotated[Text, declare(FLOW, "burst", "N", "How many may start at once. (0.1 s of the rate)")] = None,
+    rate_key: Annotated[Text, declare(FLOW, "rate_key", "PATH", "The rate holds for each value found here.")] = None,
+    tenant_rate: Annotated[Text, declare(FLOW, "tenant_rate", "R", "Most starts of one tenant. (off)")] = None,
+    breaker: Annotated[
+        Text, declare(FLOW, "breaker", "N%/DUR", "Pause while that share of calls fails: 50%/30s. (off)")
+    ] = None,
+    breaker_key: Annotated[
+        Text, declare(FLOW, "breaker_key", "KEY", "One breaker each: tenant, handler or a PATH. (one in all)")
+    ] = None,
+    breaker_action: Annotated[
+        Text,
+        declare(FLOW, "breaker_action", "WHAT", "park jobs, or stop the run. (park)", words=allowed.BREAKER_ACTIONS),
+    ] = None,
+    retry_budget: Annotated[
+        Text, declare(FLOW, "retry_budget", "N%", "Retries at most that share of first attempts. (off)")
+    ] = None,
+    deadline: Annotated[Text, declare(FLOW, "deadline", "WHEN", "Be over by 06:00, or after 4h. (off)")] = None,
+    adaptive: Annotated[
+        Flag, declare(FLOW, "adaptive", "", "Find out how many jobs should run at once, up to -j.")
+    ] = None,
+    spill: Annotated[Text, declare(FLOW, "spill", "SIZE", "Most bytes of waiting jobs set aside. (1GiB)")] = None,
     progress: Annotated[
         Text,
         declare(SEEN, "progress", "KIND", "auto, live, plain, json or none. (auto)", words=allowed.PROGRESSES),

@@ -7,20 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jqcli.config.flow import FLOW_NAMES, TENANT_NAMES, read_tenant
 from jqcli.config.given import Given, Layer
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, is_file_spec
 from jqcli.errors import UsageError, suggest
-from jqcli.policy import POLICY_NAMES, POLICY_PARSERS, Policy
+from jqcli.policy import ASKED_NAMES, POLICY_NAMES, POLICY_PARSERS, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from jqcli.core.limit import Rate
+
 OPTION_NAMES = (
     *("handler", "input_format", "key", "tenant", "limit", "output", "dlq", "engine", "workers"),
-    *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *POLICY_NAMES, "max_failures"),
+    *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *ASKED_NAMES, "max_failures", *FLOW_NAMES),
     *("dedupe", "grace", "durability", "keep_order", "fresh", "progress", "summary", "quiet", "verbose"),
 )
-_TABLES = ("handlers", "profiles")
+_TABLES = ("handlers", "profiles", "tenants")
 _PATHS = ("output", "dlq")
 
 
@@ -34,6 +37,7 @@ class ConfigFile:
     path: str | None = None
     values: Mapping[str, Given] = field(default_factory=dict)
     handlers: tuple[HandlerSpec, ...] = ()
+    tenants: Mapping[str, Rate] = field(default_factory=dict)
 
 
 def load_config(path: str | None = None, profile: str | None = None, folder: str = "") -> ConfigFile:
@@ -59,7 +63,8 @@ def load_config(path: str | None = None, profile: str | None = None, folder: str
         if profile not in profiles:
             raise UsageError(f"{path}: there is no profile {profile!r}{_known(profile, profiles)}")
         values |= _place(path, f"[profiles.{profile}] ", profiles[profile])
-    return ConfigFile(path, values, handlers)
+    tenants = {name: _read_tenant(path, name, value) for name, value in _sub(path, top, "tenants")}
+    return ConfigFile(path, values, handlers, tenants)
 
 
 def _find(folder: str) -> str | None:
@@ -118,6 +123,15 @@ def _from_folder(path: str, name: str, value: object) -> object:
     if not isinstance(value, str) or not (is_path or (name in {"handler", "spec"} and is_file_spec(value))):
         return value
     return str(Path(path).parent / value) if value else value
+
+
+def _read_tenant(path: str, name: str, value: object) -> Rate:
+    said = {"rate": value} if not isinstance(value, dict) else value
+    section = f"[tenants.{name}] "
+    _check_keys(path, section, said, TENANT_NAMES)
+    if "rate" not in said:
+        raise UsageError(f'{path}: {section}has no rate; write rate = "50/s"')
+    return read_tenant(_place(path, section, said))
 
 
 def _read_handler(path: str, name: str, value: object) -> HandlerSpec:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from jqcli import value as v
 from jqcli.config.file import OPTION_NAMES
+from jqcli.config.flow import BREAKER_ACTIONS, read_flow
 from jqcli.config.given import Given, Layer, option_of, pick, variable_of
 from jqcli.config.handler import FORMS, HandlerSpec, find_handler
 from jqcli.config.path import check_apart, expand_inputs, find_dlq, find_output
 from jqcli.errors import UsageError, suggest
-from jqcli.policy import POLICY_PARSERS, Policy, check_backoff
+from jqcli.policy import ASKED_NAMES, POLICY_PARSERS, Policy, check_backoff
 from jqcli.quantity import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jqcli.config.file import ConfigFile
+    from jqcli.core.lane import Flow
 
 INPUT_FORMATS = ("auto", "envelope", "raw")
 ENGINES = ("process", "inline")
@@ -26,6 +28,8 @@ DURABILITIES = ("full", "batch", "none")
 PROGRESSES = ("auto", "live", "plain", "json", "none")
 SUMMARIES = ("auto", "text", "json", "none")
 DEDUPES = ("run", "off")
+
+__all__ = ["BREAKER_ACTIONS", "Settings", "build_settings"]
 
 MOST_WORKERS = 1000  # a worker is a process of some 20 MB; more than that is a slip of the finger
 
@@ -35,7 +39,7 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a run needs to know. Durations in seconds, sizes in bytes.
+    """Everything a run needs to know. Durations in seconds, sizes in bytes, `deadline_at` in Unix seconds.
 
     `inputs` are paths, `-` for stdin; `output` is None for stdout. `batch_size` None is auto, `queue_size`
     None is the run's to decide, `max_failures` is (number, is_percent). Inline, `workers` is 1. `tag` is set for a
@@ -62,6 +66,11 @@ class Settings:
     max_result: int
     policy: Policy
     max_failures: tuple[float, bool] | None
+    flow: Flow
+    breaker_action: str
+    deadline_at: float | None
+    adaptive: bool
+    spill: int
     dedupe: bool
     grace: float
     durability: str
@@ -111,6 +120,7 @@ def build_settings(
         policy=_policy_of(given),
         quiet=quiet,
         verbose=verbose,
+        **read_flow(given, file.tenants),
         **read_plain(given),
     )
 
@@ -182,7 +192,9 @@ def _ask(spec: HandlerSpec, given: Mapping[str, Given]) -> HandlerSpec:
 
 
 def _policy_of(given: Mapping[str, Given]) -> Policy:
-    said: dict[str, Any] = {name: pick(given, name, parse, None) for name, parse in POLICY_PARSERS.items()}
+    said: dict[str, Any] = {
+        name: pick(given, name, parse, None) for name, parse in POLICY_PARSERS.items() if name in ASKED_NAMES
+    }
     return Policy(**said)
 
 

@@ -23,7 +23,9 @@ class Pending:
     """A job that the parent keeps as an object: it waits for a moment, for a worker, or for the first of its identity.
 
     `origin` and `index` are the batch it was read with and its place there; `due_at` the monotonic moment from
-    which it may start; `attempts` every charged start, `crashes` those that ended their worker.
+    which it may start; `attempts` every charged start, `crashes` those that ended their worker; `failed_at` the
+    monotonic moment of the first failure that a breaker counted; `is_aside` says that it came back from having been set
+    aside, and does not count towards the queue yet.
     """
 
     line: Line
@@ -34,6 +36,8 @@ class Pending:
     attempts: int = 0
     crashes: int = 0
     due_at: float = 0.0
+    failed_at: float | None = None
+    is_aside: bool = False
     history: list[dict[str, object]] = field(default_factory=list)
     noted: int = 0
 
@@ -43,6 +47,12 @@ class Pending:
         grown = len(str(entry["message"]))
         self.noted += grown
         return grown
+
+    def forget(self) -> int:
+        """Take the last failed attempt out of its history again; return by how much that has shrunk."""
+        shrunk = len(str(self.history.pop()["message"]))
+        self.noted -= shrunk
+        return shrunk
 
     def has_expired(self, now: float) -> bool:
         """Tell whether it may not start any more at this moment (Unix seconds)."""

@@ -6,17 +6,16 @@ is taken off when its record is written. Events come in, effects go out; nothing
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from jqcli.core.backlog import Backlog
 from jqcli.core.batch import Batch, Pending, Sizer
 from jqcli.core.codec import Scheme, hash_unusable, read_line
 from jqcli.core.effect import (
     Attempt,
     Bury,
-    Double,
     Drop,
     Effect,
     Limits,
@@ -26,7 +25,9 @@ from jqcli.core.effect import (
     Prepare,
     Run,
     RunJobs,
+    Spare,
     Work,
+    follow,
     place_of,
 )
 from jqcli.core.event import Answer
@@ -38,10 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jqcli.core.dedupe import Finding, Identities, Ruling
+    from jqcli.core.gate import Gate
     from jqcli.core.rules import Moment, Rules
-    from jqcli.model import Failure, Line
-
-_JOBS_BYTES = 1 << 20
+    from jqcli.model import Failure
 
 
 class Dispatch:
@@ -54,6 +54,7 @@ class Dispatch:
         scheme: Scheme,
         sizer: Sizer,
         find: Callable[[tuple[int, float] | None, Job], First | None],
+        gate: Gate,
         *,
         keeps_order: bool,
     ) -> None:
@@ -63,11 +64,10 @@ class Dispatch:
         self.sizer = sizer
         self._find = find
         self._keeps_order = keeps_order
-        self._tickets = 0  # keep the heap in order where two jobs are due at one moment
         self._turn: deque[Batch] = deque()
         self._batches: dict[int, Batch] = {}
-        self._backlog: deque[Pending] = deque()
-        self._waiting: list[tuple[float, int, Pending]] = []
+        self.gate = gate
+        self._backlog = Backlog(gate, sizer)
         self._pending: dict[bytes, Pending] = {}
         self._followers: dict[bytes, list[Pending]] = {}
         self._dead: dict[bytes, First] = {}
@@ -80,24 +80,24 @@ class Dispatch:
     @property
     def is_empty(self) -> bool:
         """Whether no line is unsettled."""
-        return self.lines == 0
+        return self.lines == 0 and not (self.gate.aside and self.gate.aside.count)
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait for a moment: a retry, a snooze, a `not_before`."""
-        return len(self._waiting)
+        """Jobs that wait for a moment."""
+        return self._backlog.waiting
 
     @property
     def due_at(self) -> float | None:
         """The monotonic moment at which the next waiting job may start."""
-        return self._waiting[0][0] if self._waiting else None
+        return self._backlog.due_at
 
     @property
     def in_flight(self) -> int:
         """Jobs that are with the workers: ruled, and neither waiting nor settled."""
         unruled = sum(batch.lines for batch in self._turn)
         following = sum(map(len, self._followers.values()))
-        return self.lines - unruled - following - len(self._waiting) - len(self._backlog)
+        return self.lines - unruled - following - self._backlog.waiting - self._backlog.ready
 
     def label(self, number: int, index: int | None) -> str:
         """Return the name of a running job as people see it."""
@@ -165,31 +165,31 @@ class Dispatch:
         limits = Limits(self._rules.of(None, None, None).timeout, {})
         if ruling.passed:
             effects.append(self._pass(batch, ruling))
-        if not ruling.findings and (ruling.order is None or len(ruling.order)):
+        if not ruling.findings and not self.gate.is_on and (ruling.order is None or len(ruling.order)):
             return [*effects, Run(batch.number, batch.lines, ruling.order, limits)]
         held: set[int] = set()
         for finding in ruling.findings:
             if finding.kind == "asks":
-                held |= self._consider(finding, limits, now)
+                held |= self._rules.consider(finding.index, finding.detail, limits, now)
             else:
                 effects += self._apply(batch, finding)
         order: Sequence[int] = ruling.order if ruling.order is not None else range(batch.lines)
         if held:
             order = [index for index in order if index not in held]
             effects += self._hold(batch, sorted(held), now)
-        if order:
+        if self.gate.is_on:
+            self._queue(batch, order)
+        elif order:
             return [*effects, Run(batch.number, batch.lines, array("I", order), limits)]
         self._release(batch)
         self.sizer.note(batch.lines, 0.0)  # nothing of it costs anything, so the next may be larger
         return [*effects, Drop(batch.number)]
 
-    def _consider(self, finding: Finding, limits: Limits, now: Moment) -> set[int]:
-        """Note what a line asks for; return its index where it may not start now."""
-        asks = finding.detail
-        if "timeout" in asks or "handler" in asks:
-            limits.by_index[finding.index] = self._rules.of(asks.get("handler"), asks.get("timeout"), None).timeout
-        is_held = asks.get("not_before", 0.0) > now.unix or asks.get("expires", now.unix + 1) <= now.unix
-        return {finding.index} if is_held else set()
+    def _queue(self, batch: Batch, indexes: Sequence[int]) -> None:
+        for index in indexes:
+            pending = self._make_pending(batch, index)
+            if self.gate.admit(pending):
+                self._count(pending, -1)
 
     def _hold(self, batch: Batch, indexes: Sequence[int], now: Moment) -> list[Effect]:
         effects: list[Effect] = []
@@ -223,7 +223,7 @@ class Dispatch:
             self.bytes += pending.size
             return []
         self.lines -= 1
-        return [self._follow(place, line, job, first)]
+        return [follow(place, line, job, first)]
 
     def _pass(self, batch: Batch, ruling: Ruling) -> Pass:
         """Go past lines that need no record; what an earlier run buried is dead for its duplicates too."""
@@ -274,14 +274,8 @@ class Dispatch:
         for pending in self._followers.pop(key, ()):
             self.lines -= 1
             self.bytes -= pending.size
-            effects.append(self._follow(place_of(pending), pending.line, pending.job, first))
+            effects.append(follow(place_of(pending), pending.line, pending.job, first))
         return effects
-
-    def _follow(self, place: Place, line: Line, job: Job, first: First) -> Effect:
-        """Return the record of a duplicate, which shares its first's fate."""
-        if first.status == "dead":
-            return Bury(place, line, job, job.key_text, "duplicate_of_dead", first.error or {}, 0, [], first)
-        return Double(place, job, first)
 
     def take_failure(self, number: int, index: int, failure: Failure, now: Moment) -> list[Effect]:
         """Decide about a job whose attempt failed."""
@@ -289,20 +283,32 @@ class Dispatch:
         pending = batch.jobs[index] if batch.jobs is not None else self._make_pending(batch, index)
         if failure.verdict == "stop":  # ended by us at the end of a drain: unfinished, not charged
             return []
+        if failure.verdict == "limited":
+            self.gate.pause(pending, failure, now.monotonic)
+            return [Spare()]
         if failure.verdict != "snooze":
             pending.attempts += 1
             pending.crashes += failure.verdict == "crash"
             self.bytes += pending.note(history_entry(pending.attempts, now.unix - failure.duration, failure))
         decision = decide(pending, failure, self._rules.of_job(pending.job.asks), now.chance)
+        if self.gate.is_on and not self.gate.charges(pending, failure, decision, now.monotonic):
+            pending.attempts -= 1
+            self.bytes -= pending.forget()
+            self.gate.put(pending)
+            return [Spare()]
         if isinstance(decision, Again):
             return self._wait(pending, decision.after, now)
         return self._bury(pending, decision.reason, error_of(failure))
 
+    def note_success(self, number: int, indexes: Sequence[int], seconds: float, now: float) -> None:
+        """Let the gate know of finished jobs that passed it; `seconds` is how long each took, about."""
+        self.gate.succeed_all(self._batches[number].jobs, indexes, seconds, now)
+
     def take_returned(self, number: int, indexes: Sequence[int]) -> None:
         """Jobs of a batch were not begun: they run again, before anything new."""
         batch = self._batches[number]
-        back = [batch.jobs[i] if batch.jobs is not None else self._make_pending(batch, i) for i in indexes]
-        self._backlog.extendleft(reversed(back))
+        jobs = batch.jobs
+        self._backlog.give_back([self._make_pending(batch, i) if jobs is None else jobs[i] for i in indexes])
 
     def take_end(self, number: int) -> None:
         """All jobs of a batch were dealt with."""
@@ -323,21 +329,26 @@ class Dispatch:
         self.bytes += pending.size
         return pending
 
+    def _count(self, pending: Pending, by: int) -> None:
+        """Count a job into the queue (1) or out of it (-1)."""
+        self.lines += by
+        self.bytes += by * pending.size
+        if by > 0:
+            self._pending[pending.job.key] = pending
+        else:
+            self._pending.pop(pending.job.key, None)
+
     def _wait(self, pending: Pending, after: float, now: Moment) -> list[Effect]:
         if pending.has_expired(now.unix):
             message = "its `expires` had passed before it could start"
             return self._bury(pending, "expired", {"type": "jqcli.expired", "message": message})
-        pending.due_at = now.monotonic + after
-        self._tickets += 1
-        heapq.heappush(self._waiting, (pending.due_at, self._tickets, pending))
+        self._backlog.wait(pending, now.monotonic + after)
         return []
 
     def _bury(self, pending: Pending, reason: str, error: dict[str, object]) -> list[Effect]:
         """Return the letter of a job that is dead, and those of its duplicates."""
         job = pending.job
-        self.lines -= 1
-        self.bytes -= pending.size
-        self._pending.pop(job.key, None)
+        self._count(pending, -1)
         letter = Bury(
             place_of(pending), pending.line, job, job.key_text, reason, error, pending.attempts, pending.history
         )
@@ -357,6 +368,8 @@ class Dispatch:
         if pending is not None:
             return First(pending.job.id, "running")
         spot = self._identities.taken.find(job.key)
+        if spot is not None and self.gate.aside is not None and (owned := self.gate.aside.find(*spot)):
+            return First(owned.id, "running")
         batch = None if spot is None else self._batches.get(spot[0])
         if spot is None or batch is None or batch.told:
             found = self._look_up(spot, job)
@@ -368,30 +381,19 @@ class Dispatch:
     # What runs next
 
     def next_jobs(self, now: Moment, workers: int) -> list[Effect]:
-        """Return one batch of jobs that may start now: those that are due, and those that came back."""
-        effects: list[Effect] = []
-        while self._waiting and self._waiting[0][0] <= now.monotonic:
-            self._backlog.append(heapq.heappop(self._waiting)[2])
-        most = min(self.sizer.size, -(-len(self._backlog) // workers))
-        jobs: list[Pending] = []
-        size = 0
-        while self._backlog and len(jobs) < most and size < _JOBS_BYTES:
-            pending = self._backlog.popleft()
-            if pending.has_expired(now.unix):
-                effects += self._wait(pending, 0.0, now)
-                continue
-            jobs.append(pending)
-            size += len(pending.line.data)
-        return [*effects, self._send(jobs)] if jobs else effects
+        """Return jobs that start now: those that are due, and those that came back; see `Backlog.take`."""
+        batches, expired = self._backlog.take(now, workers)
+        for pending in self.gate.take_readmitted():
+            self._count(pending, 1)
+        effects = [effect for pending in expired for effect in self._wait(pending, 0.0, now)]
+        return [*effects, *map(self._send, batches)]
 
     def _send(self, jobs: list[Pending]) -> RunJobs:
         batch = Batch(self._number(len(jobs)), 0, "", "", 0, b"", len(jobs), jobs=jobs)
         self._batches[batch.number] = batch
-        limits = Limits(None, {})
-        attempts = []
+        limits = Limits(None, {index: self._rules.of_job(one.job.asks).timeout for index, one in enumerate(jobs)})
+        attempts = [Attempt(one.source, one.line.number, one.line.data, one.attempts + 1) for one in jobs]
         for index, pending in enumerate(jobs):
-            limits.by_index[index] = self._rules.of_job(pending.job.asks).timeout
-            attempts.append(Attempt(pending.source, pending.line.number, pending.line.data, pending.attempts + 1))
             if not self._keeps_order and pending.job.key in self._identities.taken:
                 self._identities.taken.add(pending.job.key, batch.number, index)
         return RunJobs(batch.number, attempts, limits)

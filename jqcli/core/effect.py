@@ -117,10 +117,21 @@ class Opened(NamedTuple):
     lines: int
 
 
+class Spare(NamedTuple):
+    """An attempt failed and is not charged: only what it calls was asked whether it is there."""
+
+
 Settling = Bury | Double | Pass | Opened
-Effect = Prepare | Run | RunJobs | Drop | Settling
+Effect = Prepare | Run | RunJobs | Drop | Spare | Settling
 
 
 def place_of(pending: Pending) -> Place:
     """Return where a pending job stands in the input."""
     return Place(pending.origin, pending.index)
+
+
+def follow(place: Place, line: Line, job: Job, first: First) -> Bury | Double:
+    """Return the record of a duplicate, which shares its first's fate."""
+    if first.status == "dead":
+        return Bury(place, line, job, job.key_text, "duplicate_of_dead", first.error or {}, 0, [], first)
+    return Double(place, job, first)

@@ -34,6 +34,12 @@ class Finished(NamedTuple):
     durations: list[tuple[int, int]]
     indexes: Sequence[int]
 
+    @property
+    def mean_seconds(self) -> float:
+        """How long one of its attempts took, 0 where that is not known."""
+        calls = sum(count for _, count in self.durations)
+        return sum(us * count for us, count in self.durations) / calls / 1e6 if calls else 0.0
+
 
 @dataclass(slots=True)
 class Failed:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli.policy import DEFAULTS, Policy
 
 if TYPE_CHECKING:
+    from jqcli.core.effect import Limits
     from jqcli.model import Asks
 
 
@@ -34,6 +35,13 @@ class Rules:
             asked = Policy(timeout=timeout, max_attempts=max_attempts)
             self._known[key] = asked.over(self._handlers[handler]).over(DEFAULTS)
         return self._known[key]
+
+    def consider(self, index: int, asks: dict[str, Any], limits: Limits, now: Moment) -> set[int]:
+        """Note the timeout that a line asks for; return its index where it may not start now."""
+        if "timeout" in asks or "handler" in asks:
+            limits.by_index[index] = self.of(asks.get("handler"), asks.get("timeout"), None).timeout
+        is_held = asks.get("not_before", 0.0) > now.unix or asks.get("expires", now.unix + 1) <= now.unix
+        return {index} if is_held else set()
 
     def of_job(self, asks: Asks) -> Policy:
         """Return the whole policy of one job."""

@@ -42,6 +42,25 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowState:
+    """What limits, breakers, the retry budget and the level do to a run at one moment.
+
+    `throttled` jobs wait for a rate, `parked` ones for a breaker, `delayed` retries for the budget; `open` breakers let
+    nothing or one probe through; `trips`, `probes` and `pauses` (answers of `RateLimited`) are counts; `level` is how
+    many jobs may run at once, None where that is fixed.
+    """
+
+    throttled: int
+    parked: int
+    delayed: int
+    open: int
+    trips: int
+    probes: int
+    pauses: int
+    level: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that can be shown of a run at one moment; times in seconds, rates in jobs/s."""
 
@@ -69,6 +88,7 @@ class Snapshot:
     workers: tuple[WorkerRow, ...]
     errors: tuple[ErrorGroup, ...]
     state: str
+    flow: FlowState | None = None
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from jqcli.edge.text import describe_error, safe, show_rate
+from jqcli.edge.text import describe_error, describe_flow, safe, show_rate
 from jqcli.quantity import format_duration
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def summary_object(
         "duration": snapshot.elapsed,
         "rate": snapshot.mean_rate,
         "latency": {"p50": snapshot.p50, "p95": snapshot.p95, "p99": snapshot.p99},
+        **({} if snapshot.flow is None else {"flow": asdict(snapshot.flow)}),
         "outputs": {"results": results, "dlq": dlq},
         "errors": [{name: asdict(group)[name] for name in fields} for group in snapshot.errors],
     }
@@ -108,6 +109,8 @@ def _effort_lines(snapshot: Snapshot) -> list[str]:
     if snapshot.p50 is not None and snapshot.p95 is not None and snapshot.p99 is not None:
         times = zip(("p50", "p95", "p99"), (snapshot.p50, snapshot.p95, snapshot.p99), strict=True)
         lines.append("  " + ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in times))
+    flow = [] if snapshot.flow is None else describe_flow(snapshot.flow)
+    lines += ["  " + ", ".join(flow)] if flow else []
     return lines
 
 

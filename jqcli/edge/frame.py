@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from jqcli.edge.text import describe_error, safe, show_percent, show_rate
+from jqcli.edge.text import describe_error, describe_flow, safe, show_percent, show_rate
 from jqcli.quantity import format_duration
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def draw(snapshot: Snapshot, title: str, width: int, height: int) -> list[Line]:
     width = min(width, _WIDEST)
     lines = [_head(snapshot, title, width), _bar(snapshot, width), []]
     lines += _grid(_count_columns(snapshot), width)
+    lines += _flow_lines(snapshot)
     workers, errors = _share(height - len(lines), snapshot)
     lines += _worker_lines(snapshot.workers, workers)
     lines += _error_lines(snapshot.errors, errors)
@@ -121,6 +122,14 @@ def _cell(label: str, text: str) -> Line:
         text = text.replace(",", "")
     style = "nothing" if text in ("0", _NONE) else _LABEL_STYLE.get(label, "value")
     return [(label, "label"), (f" {text:>{room}}", style)]
+
+
+def _flow_lines(snapshot: Snapshot) -> list[Line]:
+    """Return one line on what holds jobs up on purpose, where anything does."""
+    parts = [] if snapshot.flow is None else describe_flow(snapshot.flow)
+    if snapshot.flow is None or not parts:
+        return []
+    return [[("flow  ", "label"), (", ".join(parts), "trouble" if snapshot.flow.open else "value")]]
 
 
 def _share(room: int, snapshot: Snapshot) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol
 
 from jqcli.edge.terminal import is_ready
-from jqcli.edge.text import safe, show_percent, show_rate
+from jqcli.edge.text import describe_flow, safe, show_percent, show_rate
 from jqcli.quantity import format_duration
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def plain_line(snapshot: Snapshot) -> str:
     parts = [] if snapshot.state == "running" else [safe(snapshot.state, 40)]
     parts += [f"{snapshot.read:,} read", f"{snapshot.completed:,} completed"]
     parts += [f"{count:,} {name}" for name, count in counts if count]
+    parts += [] if snapshot.flow is None else describe_flow(snapshot.flow)
     parts.append(show_rate(snapshot.rate))
     return "jq-run: " + ", ".join(parts + _progress(snapshot))
 

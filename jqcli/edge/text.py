@@ -7,7 +7,7 @@ from math import floor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jqcli.core.tally import ErrorGroup
+    from jqcli.core.tally import ErrorGroup, FlowState
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # str.isprintable() refuses controls, bidi marks, zero-width joiners and surrogates. It lets through the
@@ -48,6 +48,23 @@ def _visible(char: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def describe_flow(flow: FlowState) -> list[str]:
+    """Return what limits, breakers, the retry budget and the level do now and did before; what is 0 is left out."""
+    breakers = "breaker open" if flow.open == 1 else "breakers open"
+    level = "" if flow.level is None else f"{flow.level} at once"
+    parts = (
+        (flow.open, f"{flow.open:,} {breakers}"),
+        (flow.parked, f"{flow.parked:,} parked"),
+        (flow.throttled, f"{flow.throttled:,} wait for a rate"),
+        (flow.delayed, f"{flow.delayed:,} retries wait for the budget"),
+        (flow.trips, f"opened {flow.trips:,}x"),
+        (flow.probes, f"{flow.probes:,} probes"),
+        (flow.pauses, f"told to slow down {flow.pauses:,}x"),
+        (flow.level or 0, level),
+    )
+    return [text for count, text in parts if count]
 
 
 def show_rate(rate: float) -> str:

@@ -31,6 +31,9 @@ class Engine(Protocol):
     def room(self, now: float) -> int:
         """Return how many more batches it can use at once."""
 
+    def idle(self, now: float) -> int:
+        """Return how many workers would start a job at once, starting one more where none would."""
+
     def prepare(self, work: Work) -> None:
         """Take lines to prepare; an `Answer` follows."""
 

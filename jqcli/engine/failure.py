@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from jqcli.engine.result import UnserializableError
-from jqcli.errors import TEXT_LIMIT, Reject, Retry, Snooze, printable, shorten
+from jqcli.errors import TEXT_LIMIT, RateLimited, Reject, Retry, Snooze, printable, shorten
 from jqcli.model import Failure
 from jqcli.quantity import parse_wait
 
@@ -26,6 +27,7 @@ _PIECE_LIMIT = 1024  # bytes of a frame, or of a message, within a stacktrace
 _VERDICTS: dict[type[BaseException], str] = {
     Retry: "retry",
     Snooze: "snooze",
+    RateLimited: "limited",
     Reject: "reject",
     UnserializableError: "unserializable",
 }
@@ -75,10 +77,12 @@ def dotted_name(cls: type) -> str:
 
 
 def _wish(error: BaseException) -> float | None:
-    """Return the seconds that a `Retry` or a `Snooze` asks for, None for none.
+    """Return the seconds that a `Retry`, a `Snooze` or a `RateLimited` asks for, None for none.
 
     Raises ValueError for what is no time: a subclass need not have asked its base.
     """
+    if isinstance(error, RateLimited):
+        return _read_header(error)
     after = getattr(error, "after", None) if isinstance(error, (Retry, Snooze)) else None
     if after is None:
         return None
@@ -86,6 +90,23 @@ def _wish(error: BaseException) -> float | None:
         return parse_wait(after)
     except Exception as wrong:  # noqa: BLE001 - a handler may put anything there
         raise ValueError(message_of(wrong)) from error
+
+
+def _read_header(error: RateLimited) -> float | None:
+    """Return what a server said in `Retry-After`: seconds, or a date; None for what is neither, which is its fault."""
+    after: Any = getattr(error, "after", None)
+    for read in (parse_wait, _seconds_until):
+        try:
+            return read(after)
+        except Exception:  # noqa: BLE001, S112 - a handler may hand over anything
+            continue
+    return None
+
+
+def _seconds_until(date: str) -> float:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - costs 10 ms, and is for failures only
+
+    return parse_wait(parsedate_to_datetime(date).timestamp() - time.time())
 
 
 def message_of(error: BaseException) -> str:
@@ -97,7 +118,7 @@ def message_of(error: BaseException) -> str:
 
 
 def _stacktrace_of(error: BaseException) -> str:
-    if isinstance(error, (Retry, Reject, UnserializableError)) and error.__cause__ is None:
+    if isinstance(error, (Retry, RateLimited, Reject, UnserializableError)) and error.__cause__ is None:
         return ""
     import traceback  # noqa: PLC0415 - costs 1 ms, and is for failures only
 

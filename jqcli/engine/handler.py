@@ -26,7 +26,7 @@ class Context(NamedTuple):
     """What a handler that takes `ctx` is told about its job.
 
     `attempt` counts from 1; `deadline_at` is the Unix second at which the attempt will be killed, None without a
-    timeout; `log` is a logger whose records carry the job's id.
+    timeout and without a deadline of the run; `log` is a logger whose records carry the job's id.
     """
 
     id: str | int

@@ -69,6 +69,10 @@ class Inline:
         """Return how many more batches it can use."""
         return max(0, _DEPTH - self._ledger.load)
 
+    def idle(self, now: float) -> int:  # noqa: ARG002 - the protocol's
+        """Return 1 where it has nothing to do."""
+        return 0 if self._ledger.load or self._frames else 1
+
     def prepare(self, work: Work) -> None:
         """Take lines to prepare."""
         self._ledger.preparing[work.batch] = work

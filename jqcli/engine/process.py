@@ -107,6 +107,13 @@ class Pool:
         starting = sum(not worker.is_ready for worker in self._workers)
         return free + starting + len(self._missing) - len(self._orders)
 
+    def idle(self, now: float) -> int:
+        """Return how many workers would start a job at once, starting one more where none would."""
+        idle = sum(not worker.ledger.load and worker.depth(now) > 0 for worker in self._workers)
+        if not idle:
+            self._spawn_missing(None)
+        return idle
+
     def prepare(self, work: Work) -> None:
         """Send lines to the worker with the least to do, or as soon as there is one."""
         worker = self._pick(time.monotonic())

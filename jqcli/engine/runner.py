@@ -234,12 +234,13 @@ class Runner:
         asked = Policy(max_attempts=asks.max_attempts, timeout=asks.timeout)
         policy = asked.over(handler.policy).over(DEFAULTS)
         key = run.prepared.keys[index].partition(b'"')[0]
+        ends = (None if policy.timeout is None else time.time() + policy.timeout, self._setup.deadline_at)
         return Context(
             id=load_exact(run.prepared.ids[index]),
             key=f"{self._setup.tag}:{key.decode()}",
             attempt=1 if run.attempts is None else run.attempts[index],
             max_attempts=policy.max_attempts or 1,
-            deadline_at=None if policy.timeout is None else time.time() + policy.timeout,
+            deadline_at=min((end for end in ends if end is not None), default=None),
             tenant=asks.tenant,
             meta=asks.meta,
         )

@@ -21,6 +21,7 @@ class Setup(NamedTuple):
     names: tuple[str, ...]
     stems: tuple[str, ...]
     max_result: int
+    deadline_at: float | None = None
 
 
 def pack_setup(setup: Setup, specs: Specs) -> bytes:
@@ -28,7 +29,7 @@ def pack_setup(setup: Setup, specs: Specs) -> bytes:
     # Not orjson: names of files may be no UTF-8, which only this writes.
     return json.dumps(
         {
-            "setup": [setup.tag, list(setup.scheme), setup.names, setup.stems, setup.max_result],
+            "setup": [setup.tag, list(setup.scheme), setup.names, setup.stems, *setup[4:]],
             "handlers": [[name, spec, policy.to_dict()] for name, (spec, policy) in specs.items()],
             "path": sys.path,
         }
@@ -38,7 +39,7 @@ def pack_setup(setup: Setup, specs: Specs) -> bytes:
 def unpack_setup(data: bytes) -> tuple[Setup, Specs, list[str]]:
     """Return what `pack_setup` packed: the setup, the specs and the import path."""
     said: dict[str, Any] = json.loads(data)
-    tag, (input_format, key_path, tenant_path, handlers), names, stems, max_result = said["setup"]
+    tag, (input_format, key_path, tenant_path, handlers), names, stems, *more = said["setup"]
     scheme = Scheme(input_format, key_path, tenant_path, tuple(handlers))
     specs = {name: (spec, Policy.from_dict(policy)) for name, spec, policy in said["handlers"]}
-    return Setup(tag, scheme, tuple(names), tuple(stems), max_result), specs, said["path"]
+    return Setup(tag, scheme, tuple(names), tuple(stems), *more), specs, said["path"]

@@ -161,7 +161,7 @@ def test_file_and_profile_are_chosen_by_option_or_environment(ran, monkeypatch):
     "args, text",
     [
         (["jobs.jsonl", "--wrokers", "3"], "--workers"),
-        (["jobs.jsonl", "--rate", "3/s"], "no such option: --rate"),
+        (["jobs.jsonl", "--raet", "3/s"], "no such option: --raet"),
         (["jobs.jsonl", "-H"], "requires an argument"),
         (["jobs.jsonl", "-H", "m:f", "-j", "x"], "--workers: 'x' is not a whole number"),
         (["jobs.jsonl", "-H", "charge"], "'charge' is not a registered handler"),

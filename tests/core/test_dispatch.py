@@ -12,6 +12,8 @@ from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Prepare, Run, RunJobs
 from jqcli.core.event import Answer
+from jqcli.core.gate import Gate
+from jqcli.core.lane import Flow
 from jqcli.core.prepare import Lines, prepare
 from jqcli.core.rules import Moment, Rules
 from jqcli.core.settled import Settled
@@ -21,12 +23,13 @@ from jqcli.policy import Policy
 NOW = Moment(100.0, 1000.0, 0.5)
 LATER = Moment(200.0, 1100.0, 0.5)
 SCHEME = Scheme()
+NO_FLOW = Flow()
 
 
-def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, **policy):
+def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, flow=NO_FLOW, **policy):
     identities = Identities(settled or Settled(), dedupe=dedupe)
     rules = Rules({None: Policy(backoff_base=8.0, **policy)})
-    return Dispatch(identities, rules, SCHEME, Sizer(100), find, keeps_order=keeps_order)
+    return Dispatch(identities, rules, SCHEME, Sizer(100), find, Gate(flow), keeps_order=keeps_order)
 
 
 def admit(dispatch, *lines, first_line=1):
@@ -177,7 +180,7 @@ def test_jobs_that_came_back_run_before_anything_that_was_due_and_in_their_order
     dispatch.take_failure(work.batch, 0, fail(), NOW)
     dispatch.take_returned(work.batch, [1, 2, 3])
     dispatch.take_end(work.batch)
-    assert dispatch._backlog
+    assert dispatch._backlog.ready
     (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
     assert [each.number for each in run.attempts] == [2, 3, 4, 1]
 
@@ -188,7 +191,7 @@ def test_the_backlog_is_shared_among_the_workers():
     dispatch.take_returned(work.batch, range(10))
     dispatch.take_end(work.batch)
     sizes = []
-    while dispatch._backlog:
+    while dispatch._backlog.ready:
         sizes += [len(run.attempts) for run in of(dispatch.next_jobs(NOW, 4), RunJobs)]
     assert sum(sizes) == 10
     assert max(sizes) == 3

@@ -7,7 +7,7 @@ import dataclasses
 import orjson
 import pytest
 
-from jqcli.core.tally import ErrorGroup, Snapshot
+from jqcli.core.tally import ErrorGroup, FlowState, Snapshot
 from jqcli.edge.digest import summary_object, summary_text
 
 HOSTILE = "\x1b[2J\x1b]52;c;aGk=\x07[/][link=x]\u202e\n" * 1000
@@ -27,6 +27,16 @@ def take_snapshot(**changes):
 def summarise(snapshot, exit_code=1, **changes):
     places = {"results": "jobs.results.jsonl", "dlq": "jobs.dlq.jsonl", "retry_command": "jq-run dlq retry x"}
     return summary_text(snapshot, exit_code=exit_code, **(places | changes))
+
+
+FLOW = FlowState(throttled=0, parked=0, delayed=0, open=0, trips=2, probes=5, pauses=6, level=None)
+
+
+def test_the_summary_says_what_limits_and_breakers_did_where_there_were_any():
+    assert "opened 2x, 5 probes, told to slow down 6x" in summarise(take_snapshot(flow=FLOW))
+    said = summary_object(take_snapshot(flow=FLOW), run="r", exit_code=0, results=None, dlq=None)
+    assert (said["flow"]["trips"], said["flow"]["level"]) == (2, None)
+    assert "flow" not in summary_object(take_snapshot(), run="r", exit_code=0, results=None, dlq=None)
 
 
 def test_the_summary_names_outcomes_errors_places_and_the_next_command():

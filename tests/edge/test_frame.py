@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
+from jqcli.core.tally import FlowState
 from jqcli.edge.frame import draw
 from tests.edge.snapshot import take_snapshot
 
@@ -29,6 +30,14 @@ def test_at_80_by_24_everything_is_shown_and_nothing_is_wider():
 
 def test_settled_before_is_shown_only_where_there_is_some():
     assert "settled before" not in "\n".join(show(draw(take_snapshot(), "t", 79, 23)))
+
+
+def test_what_holds_jobs_up_has_a_line_of_its_own_where_anything_does():
+    flow = FlowState(throttled=12, parked=3, delayed=0, open=1, trips=2, probes=5, pauses=0, level=None)
+    lines = show(draw(take_snapshot(flow=flow), "t", 79, 23))
+    (line,) = [line for line in lines if line.startswith("flow")]
+    assert line == "flow  1 breaker open, 3 parked, 12 wait for a rate, opened 2x, 5 probes"
+    assert not any(line.startswith("flow") for line in show(draw(take_snapshot(), "t", 79, 23)))
 
 
 def test_columns_do_not_move_when_numbers_grow():

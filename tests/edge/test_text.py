@@ -7,8 +7,8 @@ import unicodedata
 
 import pytest
 
-from jqcli.core.tally import ErrorGroup
-from jqcli.edge.text import describe_error, safe
+from jqcli.core.tally import ErrorGroup, FlowState
+from jqcli.edge.text import describe_error, describe_flow, safe
 
 INVISIBLE = "\u034f\u115f\u3164\ufe0f\uffa0\U000e0100"
 
@@ -55,3 +55,19 @@ def test_an_error_is_named_by_its_bare_type_and_message():
     assert describe_error(group) == "KeyError: no\\x1b[2J"
     group.message = ""
     assert describe_error(group) == "KeyError"
+
+
+def test_what_holds_jobs_up_is_said_and_what_does_not_is_left_out():
+    nothing = FlowState(throttled=0, parked=0, delayed=0, open=0, trips=0, probes=0, pauses=0, level=None)
+    assert describe_flow(nothing) == []
+    much = FlowState(throttled=1200, parked=3, delayed=4, open=1, trips=2, probes=5, pauses=6, level=7)
+    assert describe_flow(much) == [
+        "1 breaker open",
+        "3 parked",
+        "1,200 wait for a rate",
+        "4 retries wait for the budget",
+        "opened 2x",
+        "5 probes",
+        "told to slow down 6x",
+        "7 at once",
+    ]

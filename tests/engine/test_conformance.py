@@ -567,10 +567,22 @@ def test_what_was_revoked_behind_a_long_attempt_comes_back_and_the_engine_goes_o
     assert not shared.engine.is_busy
 
 
+def test_an_engine_with_something_to_do_starts_no_job_at_once(shared):
+    shared.is_served = False
+    batch = shared.prepare([{"do": "none"}])
+    assert shared.engine.idle(time.monotonic()) == 0
+    shared.wait(lambda: batch in shared.answers)
+    assert shared.engine.idle(time.monotonic()) == 0, "it holds a batch that it will run first"
+    shared.is_served = True
+    shared.run(batch)
+    shared.finish(batch)
+
+
 def test_an_idle_engine_has_room_and_wants_nothing(shared):
     shared.run_all([{"do": "none"}])
     assert shared.engine.room(time.monotonic()) > 0
     assert shared.engine.wait_until(time.monotonic()) is None
+    assert shared.engine.idle(time.monotonic()) == 1
     assert not shared.engine.is_busy
     (row,) = shared.engine.rows(time.monotonic(), lambda *_: "job")
     assert row.age is None

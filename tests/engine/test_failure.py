@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import traceback
 from datetime import datetime, timedelta
 from decimal import Decimal
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jqcli import Reject, Retry, Snooze
+from jqcli import RateLimited, Reject, Retry, Snooze
 from jqcli.engine import failure as module
 from jqcli.engine.failure import describe_failure, dotted_name, pack_failure, unpack_failure
 from jqcli.engine.result import UnserializableError
@@ -149,6 +151,27 @@ def test_names_are_those_of_the_whole_mro():
 )  # fmt: skip
 def test_a_number_or_a_duration_is_a_wait_of_at_most_an_hour(word, after, expected):
     assert describe_failure(raised(word(after)), 0.1).after == expected
+
+
+@pytest.mark.parametrize(
+    "after, expected",
+    [(None, None), (5, 5.0), ("120", 120.0), ("2d", 3600.0), (-1, 0.0), ("soon", None), ([], None), (math.nan, None)],
+)
+def test_a_server_that_says_nothing_sensible_of_when_is_no_error_of_the_job(after, expected):
+    failure = describe_failure(raised(RateLimited("m", retry_after=after)), 0.1)
+    assert (failure.verdict, failure.after, failure.stacktrace) == ("limited", expected, "")
+
+
+def test_a_date_of_a_header_is_time_from_now_and_a_past_one_none():
+    """FAULTS 38."""
+
+    def ask(seconds):
+        date = formatdate(time.time() + seconds, usegmt=True)
+        return describe_failure(raised(RateLimited(retry_after=date)), 0.1).after
+
+    assert 110 < ask(120) <= 121
+    assert ask(-120) == 0.0
+    assert ask(1e9) == 3600.0
 
 
 def test_a_retry_without_a_time_asks_for_the_usual_backoff():

@@ -12,7 +12,9 @@ SPECS = {None: ("m:f", Policy(timeout=2.0, retry_on=("OSError",))), "slow": ("h.
 
 
 def test_a_setup_survives_its_trip():
-    setup = Setup("5f01ab", Scheme("raw", "user.id", "t", ("slow",)), ("a/jobs.jsonl", "-"), ("jobs", "stdin"), 4096)
+    setup = Setup(
+        "5f01ab", Scheme("raw", "user.id", "t", ("slow",)), ("a/jobs.jsonl", "-"), ("jobs", "stdin"), 4096, 1e9
+    )
     assert unpack_setup(pack_setup(setup, SPECS)) == (setup, SPECS, sys.path)
 
 

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
-from jqcli import Reject, Retry, Skip, Snooze, handler
+from jqcli import RateLimited, Reject, Retry, Skip, Snooze, handler
 
 
 class FlakyError(ConnectionError):
@@ -214,6 +216,18 @@ def change_payload(payload, ctx):
     raise FlakyError(json.dumps(payload))
 
 
+def slow_down(payload, ctx):
+    """Say so once; the file is this handler's memory."""
+    name = f"told-{ctx.tenant}"
+    if payload.get("tell") and not os.path.exists(name):
+        write_line(name, "")
+        raise RateLimited("slow down", retry_after=payload["tell"])
+
+
+def tell_deadline(payload, ctx):
+    return {"payload": payload, "deadline_at": ctx.deadline_at}
+
+
 DEEDS = {
     name: deed
     for name, deed in list(globals().items())
@@ -289,3 +303,25 @@ class Counter:
 class Broken:
     def __init__(self):
         raise RuntimeError("no model here")
+
+
+def call(payload):
+    """Ask the server on the loopback; the parent's environment says where."""
+    request = urllib.request.Request(f"http://127.0.0.1:{os.environ['PORT']}/{payload['n']}")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return {"payload": payload, "text": answer.read().decode()}
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 500:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if error.code == 429:
+            raise RateLimited("slow down", retry_after=error.headers["Retry-After"]) from None
+        raise ConnectionError(f"it says {error.code}") from None
+
+
+@handler(rate="20/s")
+def limited(payload):
+    write_line("log.jsonl", json.dumps(payload))
+    write_line("times", str(time.time()))
+    return {"payload": payload}

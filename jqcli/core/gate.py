@@ -1,0 +1,327 @@
+"""What a job passes between the backlog and its start: rate limit, circuit breaker, go.
+
+Only jobs of a run that was asked for a limit or a breaker come here, or that met `RateLimited`; all others run in
+whole batches that nobody looks into. Jobs wait in lanes. A lane that may not start anything is put aside until the
+moment at which it may, so that it holds up no other; lanes that may take turns. A token is taken when a job starts.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from jqcli.core.adapt import Level
+from jqcli.core.breaker import Breaker
+from jqcli.core.budget import Budget
+from jqcli.core.lane import Lane, cost_of, key_of
+from jqcli.core.limit import Bucket, Buckets
+from jqcli.core.retry import Dead
+from jqcli.core.tally import FlowState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jqcli.core.aside import Aside
+    from jqcli.core.batch import Pending
+    from jqcli.core.lane import Flow, LaneKey
+    from jqcli.core.retry import Decision
+    from jqcli.core.rules import Moment
+    from jqcli.model import Failure
+
+_ANSWERS = frozenset({"rejected", "not_retryable", "unserializable_result"})  # ends that say: what is called is there
+_PAUSE = 1.0  # seconds, where `RateLimited` says none
+_LEAST_PAUSE = 0.01
+_HANDFUL_SECONDS = 0.002  # of work that one worker may get at once, so that a token is a start, and a trip worth it
+_HANDFUL_MOST = 32
+_PATIENCE = 3600.0  # seconds
+_BREAKERS_KEPT = 10_000
+
+
+class _Start(NamedTuple):
+    """A job that is running: its lane, and which probe of its breaker it is (0: none)."""
+
+    lane: Lane
+    probe: int
+
+
+class Gate:
+    """The lanes of a run, and its limits, breakers, budget and level. Moments are monotonic seconds."""
+
+    def __init__(self, flow: Flow, aside: Aside | None = None) -> None:
+        self._flow = flow
+        self.aside = aside
+        self.is_on = flow.is_asked
+        self._total = Bucket(flow.rate) if flow.rate is not None and flow.rate_key is None else None
+        self._buckets = Buckets(flow.rate_of)
+        self._breakers: dict[str | None, Breaker] = {}
+        self._budget = None if flow.budget is None else Budget(flow.budget)
+        self._level = None if flow.level is None else Level(flow.level)
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._ready: deque[Lane] = deque()
+        self._shut: list[tuple[float, int, Lane]] = []
+        self._tickets = 0
+        self._blocked_until = -inf
+        self._running: dict[Pending, _Start] = {}
+        self._readmitted: list[Pending] = []
+        self._pace = inf
+        self._trips = self._probes = self._pauses = 0
+        self._went_on_at = inf
+        self.waiting = 0
+        self.tripped: str | None = None
+        self.is_stuck = False  # whether for an hour there was nothing but probes, and none of them succeeded
+
+    # Jobs come and go
+
+    def admit(self, pending: Pending) -> bool:
+        """Let a job wait that was just read; tell whether it was set aside, as its lane has too many."""
+        lane, aside = self._lane_of(pending), self.aside
+        if aside is not None and self._may_differ:
+            is_much = lane.chain.count or aside.is_wanted(self.waiting, len(self._lanes), len(lane.fresh))
+            if is_much and aside.put(lane.chain, pending):
+                return True
+        lane.fresh.append(pending)
+        self.waiting += 1
+        return False
+
+    def put(self, pending: Pending, *, is_first: bool = False) -> None:
+        """Let a job wait for its turn; `is_first` in front of its lane."""
+        lane = self._lane_of(pending)
+        queue = lane.again if pending.attempts else lane.fresh
+        if is_first:
+            queue.appendleft(pending)
+        else:
+            queue.append(pending)
+        self.waiting += 1
+
+    def take(self, moment: Moment, most: int) -> tuple[list[Pending], list[Pending]]:
+        """Return the jobs that start now, at most so many, and those that expired; a token is taken for each start."""
+        now = moment.monotonic
+        while self._shut and self._shut[0][0] <= now:
+            self._ready.append(heapq.heappop(self._shut)[2])
+        if self._level is not None:
+            most = min(most, self._level.now - len(self._running))
+        found: list[Pending] = []
+        expired: list[Pending] = []
+        self._blocked_until = -inf
+        while self._ready and len(found) < most:
+            lane = self._ready[0]
+            if not lane:
+                self._ready.popleft()
+                del self._lanes[lane.key]
+                continue
+            free_at, queue = self._look(lane, now)
+            if queue[0].has_expired(moment.unix):
+                expired.append(self._leave(queue.popleft()))
+                continue
+            if free_at > now:
+                self._ready.popleft()
+                self._shut_until(lane, free_at)
+                continue
+            # The limit of all is asked last, and then nobody passes by: dear jobs would never have their turn.
+            if self._total is not None and self._total.free_at(cost_of(queue[0])) > now:
+                self._blocked_until = self._total.free_at(cost_of(queue[0]))
+                break
+            found.append(self._start(lane, queue.popleft(), now))
+            self._ready.rotate(-1)
+        return found, expired
+
+    def take_readmitted(self) -> list[Pending]:
+        """Return those of the jobs just taken that were set aside."""
+        found, self._readmitted = self._readmitted, []
+        return found
+
+    def give_back(self, pendings: Iterable[Pending]) -> None:
+        """Take back jobs, in their order, that were sent and did not begin."""
+        for pending in reversed(list(pendings)):
+            self._ignore(self._running.pop(pending, None), -inf)
+            self.put(pending, is_first=True)
+
+    # What became of them
+
+    def succeed(self, pending: Pending, seconds: float, now: float) -> None:
+        """Note an attempt that was answered, be it by an error that is the job's own; it took so long."""
+        self._note_level(seconds, now)
+        self._pace = seconds if self._pace == inf else self._pace * 0.9 + seconds * 0.1
+        start = self._running.pop(pending, None)
+        if start is not None and start.lane.breaker is not None:
+            was = start.lane.breaker.state
+            start.lane.breaker.succeed(start.probe, now)
+            if start.lane.breaker.state is not was:
+                self._wake(start.lane.breaker)
+
+    def succeed_all(self, jobs: list[Pending] | None, indexes: Sequence[int], seconds: float, now: float) -> None:
+        """Note the finished jobs of a batch; one that was sent before the gate was on has none that passed it."""
+        if jobs is not None:
+            for index in indexes:
+                self.succeed(jobs[index], seconds, now)
+
+    def charges(self, pending: Pending, failure: Failure, decision: Decision, now: float) -> bool:
+        """Note a failed attempt; tell whether it is charged: not where it only showed that nothing is there."""
+        if isinstance(decision, Dead) and decision.reason in _ANSWERS:
+            self.succeed(pending, failure.duration, now)
+            return True
+        if failure.verdict == "timeout":  # a quick error, on the other hand, is no good sign
+            self._note_level(failure.duration, now)
+        start = self._running.pop(pending, None)
+        breaker = None if start is None else start.lane.breaker
+        if start is None or breaker is None:
+            return True
+        if failure.verdict == "snooze" or not breaker.speaks(pending.failed_at):
+            self._ignore(start, now)
+            return True
+        if pending.failed_at is None:
+            pending.failed_at = now
+        if breaker.fail(start.probe, now):
+            self._trips += 1
+            self.tripped = start.lane.key.breaker or "all jobs"
+        self.is_stuck = bool(start.probe) and now - self._went_on_at >= _PATIENCE
+        return not start.probe or failure.verdict == "crash"
+
+    def pause(self, pending: Pending, failure: Failure, now: float) -> None:
+        """Take `RateLimited`: pause the job's first bucket, and let the job wait in front of its lane."""
+        self.is_on = True
+        self._pauses += 1
+        after = _PAUSE if failure.after is None else max(failure.after, _LEAST_PAUSE)
+        self._buckets.of(key_of(pending.job, self._flow).buckets[0], now).pause(now + after)
+        if self._level is not None:
+            self._level.note(0.0, len(self._running), now, is_limited=True)
+        self._ignore(self._running.pop(pending, None), now)
+        self.put(pending, is_first=True)
+
+    # What can be asked
+
+    @property
+    def due_at(self) -> float | None:
+        """The moment at which the next job may start; None while that hangs on a worker's word."""
+        if self._level is not None and len(self._running) >= self._level.now:
+            return None
+        if self._ready:
+            return self._blocked_until
+        return self._shut[0][0] if self._shut else None
+
+    @property
+    def handful(self) -> int:
+        """How many jobs a worker may be sent at once: one, unless all of them start at once in effect."""
+        if self._flow.trip is not None or self._level is not None:
+            return 1
+        return max(1, min(_HANDFUL_MOST, int(_HANDFUL_SECONDS / max(self._pace, 1e-6))))
+
+    def state(self, now: float) -> FlowState:
+        """Return what there is to show."""
+        is_dry = self._budget is not None and self._budget.free_at(now) > now
+        parked = throttled = delayed = 0
+        shut = {id(lane) for _, _, lane in self._shut}
+        for lane in self._lanes.values():
+            if lane.breaker is not None and lane.breaker.is_open:
+                parked += len(lane)
+                continue
+            held = len(lane.again) if is_dry else 0
+            delayed += held
+            if self._blocked_until > now or (id(lane) in shut and len(lane) > held):
+                throttled += len(lane) - held
+        is_open = [breaker for breaker in self._breakers.values() if breaker.is_open]
+        return FlowState(
+            throttled=throttled,
+            parked=parked,
+            delayed=delayed,
+            open=len(is_open),
+            trips=self._trips,
+            probes=self._probes,
+            pauses=self._pauses,
+            level=None if self._level is None else self._level.now,
+        )
+
+    # Lanes
+
+    def _look(self, lane: Lane, now: float) -> tuple[float, deque[Pending]]:
+        """Return when the next job of a lane may start, as far as the lane goes, and the queue that it is in."""
+        if self.aside is not None and lane.chain.count and not lane.fresh:
+            lane.fresh.append(self.aside.take(lane.chain))
+        free_at, queue = -inf, lane.fresh
+        if lane.again:
+            free_at = -inf if self._budget is None else self._budget.free_at(now)
+            # While all fails, those that never ran find out about it: retries would use up their attempts.
+            is_held = free_at > now or (lane.breaker is not None and lane.breaker.is_suspect)
+            if is_held and lane.fresh:
+                free_at = -inf
+            else:
+                queue = lane.again
+        if lane.breaker is not None:
+            free_at = max(free_at, lane.breaker.free_at())
+        cost = cost_of(queue[0])
+        for key in lane.key.buckets:
+            free_at = max(free_at, self._buckets.of(key, now).free_at(cost))
+        return free_at, queue
+
+    def _start(self, lane: Lane, pending: Pending, now: float) -> Pending:
+        cost = cost_of(pending)
+        for key in lane.key.buckets:
+            self._buckets.of(key, now).take(now, cost)
+        if self._total is not None:
+            self._total.take(now, cost)
+        if self._budget is not None:
+            if pending.attempts:
+                self._budget.take(now)
+            else:
+                self._budget.note_first()
+        probe = 0 if lane.breaker is None else lane.breaker.start(now)
+        self._probes += bool(probe)
+        if not probe:
+            self._went_on_at = now
+        self._running[pending] = _Start(lane, probe)
+        return self._leave(pending)
+
+    def _leave(self, pending: Pending) -> Pending:
+        if self.aside is not None and pending.is_aside:
+            self.aside.forget(pending)
+            self._readmitted.append(pending)
+        else:
+            self.waiting -= 1
+        return pending
+
+    @property
+    def _may_differ(self) -> bool:
+        """Whether a lane may have to wait while another goes on; else all would be set aside for nothing."""
+        is_apart = bool(self._flow.handlers or self._pauses) and len(self._lanes) > 1
+        return self._flow.is_keyed or is_apart
+
+    def _lane_of(self, pending: Pending) -> Lane:
+        key = key_of(pending.job, self._flow)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key, self._breaker_of(key.breaker))
+            self._ready.append(lane)
+        return lane
+
+    def _shut_until(self, lane: Lane, moment: float) -> None:
+        self._tickets += 1
+        heapq.heappush(self._shut, (moment, self._tickets, lane))
+
+    def _ignore(self, start: _Start | None, now: float) -> None:
+        """Take the end of a start that says nothing of what is called; where it was the probe, there is another."""
+        if start is not None and start.lane.breaker is not None and start.probe:
+            start.lane.breaker.ignore(start.probe, now)
+            self._wake(start.lane.breaker)
+
+    def _wake(self, breaker: Breaker) -> None:
+        """Look again at the lanes that wait for a breaker."""
+        if any(lane.breaker is breaker for _, _, lane in self._shut):
+            self._ready.extend(lane for _, _, lane in self._shut if lane.breaker is breaker)
+            self._shut = [entry for entry in self._shut if entry[2].breaker is not breaker]
+            heapq.heapify(self._shut)
+
+    def _note_level(self, seconds: float, now: float) -> None:
+        if self._level is not None:
+            self._level.note(seconds, len(self._running), now)
+
+    def _breaker_of(self, name: str | None) -> Breaker | None:
+        if self._flow.trip is None:
+            return None
+        if name not in self._breakers:
+            if len(self._breakers) >= _BREAKERS_KEPT:
+                used = {lane.key.breaker for lane in self._lanes.values()}
+                self._breakers = {key: one for key, one in self._breakers.items() if one.is_open or key in used}
+            self._breakers[name] = Breaker(self._flow.trip)
+        return self._breakers[name]

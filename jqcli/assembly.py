@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
+from jqcli.audience import open_observers
 from jqcli.core.batch import AUTO_MOST, Sizer
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
@@ -13,7 +13,6 @@ from jqcli.core.record import LetterHead
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
 from jqcli.edge.outputs import Outputs, Place, journal_path, open_outputs
-from jqcli.edge.screen import open_screen
 from jqcli.errors import printable
 from jqcli.finder import Finder
 from jqcli.loop import Bounds, Loop, Parts
@@ -69,16 +68,16 @@ def make_loop(
         Finder(tag_of(settings), outputs.results, outputs.settled, window).find,
         keeps_order=settings.keep_order,
     )
-    title = f"{settings.handler.spec} < {' '.join(source.names)}"
+    head = _head_of(settings)
     parts = Parts(
         source=source,
         engine=engine,
-        recorder=Recorder(outputs, _head_of(settings), window, settings.durability),
+        recorder=Recorder(outputs, head, window, settings.durability),
         stream_fd=outputs.results.wait_fd,
         dispatch=dispatch,
         selector=selector,
         interrupts=interrupts,
-        screen=open_screen("none" if settings.quiet else settings.progress, sys.stderr, title),
+        observers=open_observers(settings, source, head),
         bounds=_bounds_of(settings),
         keeps_order=settings.keep_order,
         workers=settings.workers,

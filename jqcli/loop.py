@@ -23,7 +23,7 @@ from jqcli.errors import JqcliError, StopNow
 if TYPE_CHECKING:
     from jqcli.core.dispatch import Dispatch
     from jqcli.edge.interrupt import Interrupts
-    from jqcli.edge.screen import Screen
+    from jqcli.edge.observer import Observers
     from jqcli.engine.base import Engine
     from jqcli.recorder import Recorder
 
@@ -61,7 +61,7 @@ class Parts(NamedTuple):
     dispatch: Dispatch
     selector: selectors.BaseSelector
     interrupts: Interrupts
-    screen: Screen
+    observers: Observers
     bounds: Bounds
     keeps_order: bool
     workers: int
@@ -81,11 +81,10 @@ class Loop:
         self._bounds = parts.bounds
         self._keeps_order = parts.keeps_order
         self._workers = parts.workers
-        self.screen = parts.screen
+        self.observers = parts.observers
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
         self._started_at = time.monotonic()
-        self._screen_at = self._started_at
         self._watched_input: int | None = None
         self._watched_output = False
         self._has_more = False
@@ -154,8 +153,11 @@ class Loop:
         self._watch_output(is_left=self._recorder.flush())
         self._check_failures()
         self._recorder.sync(now)
-        if now >= self._screen_at:
-            self.show(now)
+        if now >= self.observers.due_at:
+            self.tally.mark(now)
+            self.observers.update(self.snapshot(now), now)
+        if self._interrupts.take_question():
+            self.observers.answer(self.snapshot(now))
 
     # Lines in
 
@@ -282,7 +284,7 @@ class Loop:
         """Return how long nothing is due."""
         if self._has_more and self.stop is None:
             return 0.0
-        moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
+        moments = [now + _IDLE, self.observers.due_at, self._engine.wait_until(now), self._recorder.sync_at]
         if self.stop is not None:
             moments.append(self.stop.deadline)
         elif self._engine.room(now) > 0 and not self._recorder.is_full:
@@ -291,12 +293,6 @@ class Loop:
             if self._lines_wanted() > 0:
                 moments.append(self._source.ready_at())
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
-
-    def show(self, now: float) -> None:
-        """Let the screen show this moment."""
-        self.tally.mark(now)
-        self.screen.update(self.snapshot(now))
-        self._screen_at = now + self.screen.interval
 
     def snapshot(self, now: float) -> Snapshot:
         """Return all that can be shown."""

@@ -75,6 +75,7 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | No
     from jqcli.report import say, say_end  # noqa: PLC0415 - see above
 
     problem: JqcliError | None = None
+    code, has_letters = JqcliError.exit_code, True
     try:
         code = loop.run()
     except JqcliError as error:
@@ -83,13 +84,13 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | No
         if printed is not None:
             _pass_on(printed.read_rest(), loop)
         snapshot = loop.snapshot(time.monotonic())
-        loop.screen.close(snapshot)
-    has_letters = True
-    try:
-        has_letters = outputs.letters.close()
-    except JqcliError as error:
-        if problem is None:  # what came before it is what happened
-            code, problem = error.exit_code, error
+        loop.observers.close(snapshot)
+        try:
+            has_letters = outputs.letters.close()
+        except JqcliError as error:
+            if problem is None:  # what came before it is what happened
+                code, problem = error.exit_code, error
+        loop.observers.end(snapshot, code)
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters)
@@ -114,7 +115,7 @@ def _guard_stdout() -> Iterator[int]:
 
 def _pass_on(lines: list[str], loop: Loop) -> None:
     for line in lines:
-        loop.screen.say(line)
+        loop.observers.say(line)
 
 
 def _notify(engine: Engine, count: int) -> None:

@@ -136,8 +136,8 @@ def count_by_region(orders):
 
 
 def test_every_option_in_the_pages_and_the_samples_exists(orders):
-    commands = ("jq-run --help", "jq-run verify --help")
-    helped = "".join(run(orders, command, COLUMNS="200").out.decode() for command in commands)
+    every = "for command in '' verify ps top handlers; do jq-run $command --help; done"
+    helped = run(orders, every, COLUMNS="200").out.decode()
     known = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
     assert len(known) >= 50
     for text in (README, PAGE, (SAMPLE / "pipeline.sh").read_text(), (SAMPLE / "crontab").read_text()):

@@ -15,7 +15,9 @@ from jqcli.commands.ending import end
 from jqcli.commands.group import RootGroup
 from jqcli.commands.handlers import handlers
 from jqcli.commands.plain import PlainCommand
+from jqcli.commands.ps import ps
 from jqcli.commands.run import run
+from jqcli.commands.top import top
 from jqcli.commands.verify import verify
 from jqcli.edge import failpoint
 
@@ -35,6 +37,8 @@ app = typer.Typer(
 app.command("run", cls=PlainCommand, epilog=EPILOG)(run)
 app.command("verify", cls=PlainCommand)(verify)
 app.command("handlers", cls=PlainCommand)(handlers)
+app.command("ps", cls=PlainCommand)(ps)
+app.command("top", cls=PlainCommand)(top)
 app.add_typer(dlq, name="dlq")
 
 

@@ -110,6 +110,9 @@ def run(
     summary: Annotated[
         Text, declare(SEEN, "summary", "KIND", "auto, text, json or none. (auto)", words=allowed.SUMMARIES)
     ] = None,
+    status_file: Annotated[
+        Text, declare(SEEN, "status_file", "FILE", "Keep the state of the run there, as JSON.")
+    ] = None,
     quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
     verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,
     config: ConfigOption = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jqcli.config.given import Given, Layer
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, is_file_spec
+from jqcli.config.path import BESIDE
 from jqcli.errors import UsageError, suggest
 from jqcli.policy import POLICY_NAMES, POLICY_PARSERS, Policy
 
@@ -19,9 +20,10 @@ OPTION_NAMES = (
     *("handler", "input_format", "key", "tenant", "limit", "output", "dlq", "engine", "workers"),
     *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *POLICY_NAMES, "max_failures"),
     *("dedupe", "grace", "durability", "keep_order", "fresh", "progress", "summary", "quiet", "verbose"),
+    *BESIDE,
 )
 _TABLES = ("handlers", "profiles")
-_PATHS = ("output", "dlq")
+_PATHS = ("output", "dlq", *BESIDE)
 
 
 @dataclass(frozen=True, slots=True)

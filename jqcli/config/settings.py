@@ -10,7 +10,7 @@ from jqcli import value as v
 from jqcli.config.file import OPTION_NAMES
 from jqcli.config.given import Given, Layer, option_of, pick, variable_of
 from jqcli.config.handler import FORMS, HandlerSpec, find_handler
-from jqcli.config.path import check_apart, expand_inputs, find_dlq, find_output
+from jqcli.config.path import check_apart, expand_inputs, find_beside, find_dlq, find_output
 from jqcli.errors import UsageError, suggest
 from jqcli.policy import POLICY_PARSERS, Policy, check_backoff
 from jqcli.quantity import format_duration
@@ -70,6 +70,7 @@ class Settings:
     summary: str
     quiet: bool
     verbose: int
+    status_file: str | None
 
 
 def build_settings(
@@ -93,6 +94,7 @@ def build_settings(
     output = find_output(given, inputs, stdout_tty=stdout_tty)
     dlq = find_dlq(given, inputs, output)
     check_apart(inputs, output, dlq)
+    beside = find_beside(given, {"output": output, "dlq": dlq}, inputs)
     engine, workers = choose_engine(given, cpus)
     quiet, verbose = choose_voice(given)
     handler, handlers = choose_handlers(given, file, installed)
@@ -110,6 +112,7 @@ def build_settings(
         quiet=quiet,
         verbose=verbose,
         **read_plain(given),
+        **beside,
     )
 
 

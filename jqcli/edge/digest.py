@@ -53,7 +53,7 @@ def summary_text(
 
 
 def summary_object(
-    snapshot: Snapshot, *, run: str, exit_code: int, results: str | None, dlq: str | None
+    snapshot: Snapshot, *, run: str, exit_code: int | None, results: str | None, dlq: str | None
 ) -> dict[str, object]:
     """Return the summary for programs; durations in seconds, `rate` in jobs/s over the whole run."""
     names = ("read", *_OUTCOMES, "settled_before", "attempts", "retries", "crashes", "timeouts")

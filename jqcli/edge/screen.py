@@ -24,6 +24,8 @@ class Screen(Protocol):
 
     interval: float
     """Seconds between two updates; inf where none is wanted."""
+    is_drawn: bool
+    """Whether it draws over itself, so that all other text has to go through `say`."""
 
     def update(self, snapshot: Snapshot) -> None:
         """Show this moment."""
@@ -39,6 +41,7 @@ class NoScreen:
     """Shows nothing."""
 
     interval = inf
+    is_drawn = False
 
     def update(self, snapshot: Snapshot) -> None:
         """Do nothing."""
@@ -52,6 +55,8 @@ class NoScreen:
 
 class LineScreen:
     """Writes one line an update, without any control byte."""
+
+    is_drawn = False
 
     def __init__(self, stream: TextIO, interval: float, render: Callable[[Snapshot], str]) -> None:
         self.interval = interval

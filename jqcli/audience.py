@@ -1,4 +1,4 @@
-"""Who looks on while a run runs: the screen, the status files, and whoever asks by a signal."""
+"""Who looks on while a run runs: the screen, the status files, metrics, and whoever asks by a signal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from jqcli.edge.metrics import MetricsFile
 from jqcli.edge.observer import Observer, Observers
 from jqcli.edge.outputs import is_journal
 from jqcli.edge.runtime import own_folder, status_path
@@ -31,6 +32,8 @@ def open_observers(settings: Settings, source: Source, head: LetterHead) -> Obse
         others.append(StatusFile(status_path(folder, about.run), about, tell, is_own=True))
     if settings.status_file is not None:
         others.append(StatusFile(settings.status_file, about, tell, is_own=False))
+    if settings.metrics_file is not None:
+        others.append(MetricsFile(settings.metrics_file, tell))
     return Observers(screen, others, sys.stderr)
 
 

@@ -325,6 +325,8 @@ class Loop:
             workers=self._engine.rows(now, self._dispatch.label),
             errors=tally.top_errors(10),
             state="running" if self.stop is None else "stopping",
+            busy=tally.busy,
+            histogram=tally.histogram(),
         )
 
     # Waiting for others
@@ -356,4 +358,5 @@ class Loop:
             self._heed_signals()
             if self.stop is not None and time.monotonic() > self.stop.deadline:
                 return
-            self._selector.select(0.05)
+            for key, mask in self._selector.select(0.05):
+                key.data(mask)

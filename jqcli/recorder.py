@@ -10,7 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
-from jqcli.core.record import duplicate_record, letter, oversized_letter, status_of
+from jqcli.core.record import duplicate_record, durations_of, letter, oversized_letter, status_of
 from jqcli.core.settled import STATUSES, claim_key
 from jqcli.core.tally import Tally
 from jqcli.edge.sink import UNNUMBERED
@@ -91,7 +91,7 @@ class Recorder:
         tally.completed += event.completed
         tally.skipped += event.skipped
         tally.attempts += event.completed + event.skipped
-        for microseconds, count in event.durations:
+        for microseconds, count in event.durations or durations_of(event.records):
             tally.count_latency(microseconds, count)
 
     def settle(self, effect: do.Settling) -> None:

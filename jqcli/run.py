@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from jqcli.config import Settings
     from jqcli.edge.outputs import Outputs
+    from jqcli.edge.scrape import Endpoint
     from jqcli.engine.base import Engine
     from jqcli.loop import Loop
 
@@ -58,12 +59,16 @@ def execute(settings: Settings) -> int:
         stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
+            endpoint = _listen(settings, selector)
             outputs = open_files(settings, stdout_fd, lambda: not interrupts.received)
         except StopNow:
             return 128 + interrupts.received[0]
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
+        if endpoint is not None:
+            stack.callback(endpoint.close)
+            loop.observers.add(endpoint)
         if printed is not None:
             selector.register(printed.fd, selectors.EVENT_READ, lambda _: _pass_on(printed.read(), loop))
             stack.callback(printed.close)
@@ -111,6 +116,14 @@ def _guard_stdout() -> Iterator[int]:
             sys.stdout.flush()
         os.dup2(kept, _STDOUT)
         os.close(kept)
+
+
+def _listen(settings: Settings, selector: selectors.BaseSelector) -> Endpoint | None:
+    if settings.metrics_port is None:
+        return None
+    from jqcli.edge.scrape import Endpoint  # noqa: PLC0415 - few runs are scraped
+
+    return Endpoint(settings.metrics_port, selector)
 
 
 def _pass_on(lines: list[str], loop: Loop) -> None:

@@ -113,6 +113,12 @@ def run(
     status_file: Annotated[
         Text, declare(SEEN, "status_file", "FILE", "Keep the state of the run there, as JSON.")
     ] = None,
+    metrics_file: Annotated[
+        Text, declare(SEEN, "metrics_file", "FILE", "Metrics for a collector of text files, every 15 s.")
+    ] = None,
+    metrics_port: Annotated[
+        Text, declare(SEEN, "metrics_port", "PORT", "Serve the metrics at [HOST:]PORT. (127.0.0.1)")
+    ] = None,
     quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
     verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,
     config: ConfigOption = None,

@@ -71,6 +71,8 @@ class Settings:
     quiet: bool
     verbose: int
     status_file: str | None
+    metrics_file: str | None
+    metrics_port: tuple[str, int] | None
 
 
 def build_settings(
@@ -222,4 +224,5 @@ def read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
         "fresh": pick(given, "fresh", v.flag, default=False),
         "progress": pick(given, "progress", v.choice(*PROGRESSES), "auto"),
         "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
+        "metrics_port": pick(given, "metrics_port", v.address, None),
     }

@@ -33,7 +33,7 @@ class Observers:
 
     def __init__(self, screen: Screen, others: Sequence[Observer], stream: TextIO | None) -> None:
         self._screen = screen
-        self._others = others
+        self._others = list(others)
         self._stream = stream
         self._due: list[tuple[float, Screen | Observer]] = [(0.0, screen), *((0.0, each) for each in others)]
 
@@ -48,6 +48,11 @@ class Observers:
             if now >= moment:
                 each.update(snapshot)
                 self._due[place] = (now + each.interval, each)
+
+    def add(self, other: Observer) -> None:
+        """Let one more look on, from now on."""
+        self._others.append(other)
+        self._due.append((0.0, other))
 
     def say(self, line: str) -> None:
         """Show a line that a handler printed."""

@@ -137,7 +137,7 @@ def _progress(snapshot: Snapshot) -> list[str]:
 
 def json_line(snapshot: Snapshot) -> str:
     """Return the snapshot as one JSON object in ASCII."""
-    fields = asdict(snapshot)
+    fields = {name: value for name, value in asdict(snapshot).items() if name not in ("busy", "histogram")}
     endless = [name for name, value in fields.items() if isinstance(value, float) and not isfinite(value)]
     # Not orjson: it writes C1 controls and bidi marks as they are, and refuses lone surrogates.
     return json.dumps(fields | dict.fromkeys(endless), separators=(",", ":"))

@@ -12,11 +12,13 @@ from jqcli.core.dispatch import Dispatch
 from jqcli.core.record import LetterHead
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
+from jqcli.edge.lock import Patience
 from jqcli.edge.outputs import Outputs, Place, journal_path, open_outputs
 from jqcli.errors import printable
 from jqcli.finder import Finder
 from jqcli.loop import Bounds, Loop, Parts
 from jqcli.recorder import Recorder
+from jqcli.report import is_talkative, say
 from jqcli.tag import explain_tag, tag_of
 
 if TYPE_CHECKING:
@@ -36,7 +38,14 @@ _BATCHES_A_WORKER = 4
 
 def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
     """Open results and DLQ, and read what earlier runs settled; raises StopNow when that is not wanted any more."""
-    place = Place(
+    tell = say if is_talkative(settings) else lambda _: None
+    place = place_of(settings, stdout_fd, is_wanted)
+    return open_outputs(place, Patience(settings.lock_wait, is_wanted, tell))
+
+
+def place_of(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Place:
+    """Return where this run writes."""
+    return Place(
         output=settings.output,
         dlq=settings.dlq,
         tag=tag_of(settings),
@@ -45,7 +54,6 @@ def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]
         stdout_fd=stdout_fd,
         is_wanted=is_wanted,
     )
-    return open_outputs(place)
 
 
 def make_loop(

@@ -326,6 +326,7 @@ class Loop:
             errors=tally.top_errors(10),
             state="running" if self.stop is None else "stopping",
             busy=tally.busy,
+            error_groups=len(tally.groups),
             histogram=tally.histogram(),
         )
 

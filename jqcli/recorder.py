@@ -10,7 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
-from jqcli.core.record import duplicate_record, durations_of, letter, oversized_letter, status_of
+from jqcli.core.record import duplicate_record, durations_of, letter, oversized_letter, oversized_message, status_of
 from jqcli.core.settled import STATUSES, claim_key
 from jqcli.core.tally import Tally
 from jqcli.edge.sink import UNNUMBERED
@@ -118,7 +118,7 @@ class Recorder:
         if self._settled.claim(claim_key(part.digest, None), _NO_ID) is not None:
             self._count_passed("dead", 1)
             return
-        message = f"a line of {part.size} bytes; see --max-line"
+        message = oversized_message(part)
         text = oversized_letter(self.head, source, made_id, part, message, time.time())
         self._letters.append(_Letter(text, "line_too_long", "jqcli.line_too_long", message, made_id))
 

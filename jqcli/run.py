@@ -15,6 +15,7 @@ from jqcli.edge.interrupt import Interrupts
 from jqcli.edge.printed import Printed
 from jqcli.edge.screen import is_live
 from jqcli.edge.source import Source
+from jqcli.edge.systemd import take_notifier
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, Specs, pack_setup
 from jqcli.errors import JqcliError, StopNow, UsageError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from jqcli.config import Settings
     from jqcli.edge.outputs import Outputs
+    from jqcli.edge.ping import Ping
     from jqcli.edge.scrape import Endpoint
     from jqcli.engine.base import Engine
     from jqcli.loop import Loop
@@ -36,16 +38,35 @@ _LARGE_INPUT = 1 << 20  # bytes; this much has work for every worker
 
 def execute(settings: Settings) -> int:
     """Run every job of the inputs and return the exit code; raises JqcliError where the run cannot go on."""
+    if settings.ping is None:
+        return _execute(settings, None)
+    from jqcli.edge.ping import Ping  # noqa: PLC0415 - brings urllib with it, 50 ms
+    from jqcli.report import is_talkative, say  # noqa: PLC0415 - as below
+
+    ping = Ping(settings.ping, say if is_talkative(settings) else lambda _: None)
+    code = JqcliError.exit_code
+    try:
+        code = _execute(settings, ping)
+    except JqcliError as error:
+        code = error.exit_code
+        raise
+    finally:
+        ping.say_end(code)
+    return code
+
+
+def _execute(settings: Settings, ping: Ping | None) -> int:
     # Few of a run's objects live in cycles, but a collection walks all that are alive: 3 % of a run of small jobs, and
     # a third of reading back.
     gc.set_threshold(100_000, 50, 1000)
     with ExitStack() as stack:
         for path in settings.inputs:
-            _refuse_records(path)
+            refuse_records(path)
         source = Source(settings.inputs, max_line=settings.max_line)
         stack.callback(source.close)
         selector = stack.enter_context(selectors.DefaultSelector())
-        scheme = _scheme_of(settings)
+        scheme = scheme_of(settings)
+        notifier = take_notifier(os.environ)  # before workers get this environment
         printed = None
         if is_live("none" if settings.quiet else settings.progress, sys.stderr) and settings.engine == "process":
             printed = Printed()
@@ -68,7 +89,9 @@ def execute(settings: Settings) -> int:
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
         if endpoint is not None:
             stack.callback(endpoint.close)
-            loop.observers.add(endpoint)
+        if ping is not None:
+            ping.run = loop.run_id
+        loop.observers.add(*(each for each in (endpoint, notifier, ping) if each is not None))
         if printed is not None:
             selector.register(printed.fd, selectors.EVENT_READ, lambda _: _pass_on(printed.read(), loop))
             stack.callback(printed.close)
@@ -154,12 +177,13 @@ def _make_engine(
     return Pool(settings.workers, packed, settings.max_result, selector, stderr_fd, is_eager=is_large)
 
 
-def _scheme_of(settings: Settings) -> Scheme:
+def scheme_of(settings: Settings) -> Scheme:
+    """Return how lines of this run become jobs."""
     names = tuple(handler.name for handler in settings.handlers if handler.name is not None)
     return Scheme(settings.input_format, settings.key, settings.tenant, names)
 
 
-def _refuse_records(path: str) -> None:
+def refuse_records(path: str) -> None:
     """Refuse an input whose first line is a record of ours: nearly always a slip."""
     if path == "-" or not os.path.isfile(path):
         return

@@ -138,6 +138,14 @@ def address(value: object) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def web_address(value: object) -> str:
+    """Return an http or https URL."""
+    url = text(value)
+    if re.fullmatch(r"https?://[^\s/?#]+[^\s]*", url, re.ASCII | re.IGNORECASE):
+        return url
+    raise ValueError(f"{value!r} is not a URL; write https://hc-ping.com/<uuid>")
+
+
 def dotted_path(value: object) -> str:
     """Return a PATH into the payload, such as `user.id`."""
     path = text(value)

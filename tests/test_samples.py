@@ -136,7 +136,7 @@ def count_by_region(orders):
 
 
 def test_every_option_in_the_pages_and_the_samples_exists(orders):
-    every = "for command in '' verify ps top handlers; do jq-run $command --help; done"
+    every = "for command in '' check verify ps top handlers; do jq-run $command --help; done"
     helped = run(orders, every, COLUMNS="200").out.decode()
     known = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
     assert len(known) >= 50

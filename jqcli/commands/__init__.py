@@ -10,6 +10,7 @@ import typer
 from typer.main import get_command
 
 from jqcli import __version__
+from jqcli.commands.check import check
 from jqcli.commands.dlq import dlq
 from jqcli.commands.ending import end
 from jqcli.commands.group import RootGroup
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("run", cls=PlainCommand, epilog=EPILOG)(run)
 app.command("verify", cls=PlainCommand)(verify)
 app.command("handlers", cls=PlainCommand)(handlers)
+app.command("check", cls=PlainCommand, epilog=EPILOG)(check)
 app.command("ps", cls=PlainCommand)(ps)
 app.command("top", cls=PlainCommand)(top)
 app.add_typer(dlq, name="dlq")

@@ -65,6 +65,9 @@ def run(
         Text,
         declare(FILES, "durability", "HOW", "Sync: full, batch or none. (batch)", words=allowed.DURABILITIES),
     ] = None,
+    lock_wait: Annotated[
+        Text, declare(FILES, "lock_wait", "DUR", "Wait so long for another run to let the results go. (0)")
+    ] = None,
     workers: Annotated[
         Text,
         declare(POOL, "workers", "N", "Processes; 0 is --engine inline. (usable CPUs)", short="-j"),
@@ -103,6 +106,9 @@ def run(
     max_failures: Annotated[
         Text, declare(FAILURES, "max_failures", "N|N%", "Stop the run at that many dead jobs. (off)")
     ] = None,
+    dry_run: Annotated[
+        Flag, declare(SEEN, "dry_run", "", "Say what would be done, and do nothing: `check`.", short="-n")
+    ] = None,
     progress: Annotated[
         Text,
         declare(SEEN, "progress", "KIND", "auto, live, plain, json or none. (auto)", words=allowed.PROGRESSES),
@@ -119,19 +125,26 @@ def run(
     metrics_port: Annotated[
         Text, declare(SEEN, "metrics_port", "PORT", "Serve the metrics at [HOST:]PORT. (127.0.0.1)")
     ] = None,
+    ping: Annotated[Text, declare(SEEN, "ping", "URL", "Tell a monitor: URL/start, then URL/<exit code>.")] = None,
     quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
     verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,
     config: ConfigOption = None,
     profile: ProfileOption = None,
 ) -> int:
     """Run every job of the inputs; results on stdout or in a file, dead letters in a file."""
+    settings = build(ctx, config, profile, is_dry=bool(dry_run))
     # Here so that help, completion and the other commands do not pay for the engine.
+    if settings.dry_run:
+        from jqcli.preview import preview  # noqa: PLC0415
+
+        return preview(settings, explain=False, as_json=settings.summary == "json")
     from jqcli.run import execute  # noqa: PLC0415
 
-    return execute(_build(ctx, config, profile))
+    return execute(settings)
 
 
-def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Settings:
+def build(ctx: typer.Context, config: str | None, profile: str | None, *, is_dry: bool = False) -> Settings:
+    """Return the settings of this command line; a dry run looks where a run at a terminal would write."""
     return build_settings(
         given_options(ctx, OPTION_NAMES) | {"inputs": ctx.params["inputs"] or ()},
         load_config(config, profile),
@@ -139,7 +152,7 @@ def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Setti
         installed=installed_handlers(),
         commands=_commands(ctx),
         stdin_tty=os.isatty(0),
-        stdout_tty=os.isatty(1),
+        stdout_tty=is_dry or os.isatty(1),
         cpus=usable_cpus(),
     )
 

@@ -70,6 +70,9 @@ class Settings:
     summary: str
     quiet: bool
     verbose: int
+    dry_run: bool
+    lock_wait: float
+    ping: str | None
     status_file: str | None
     metrics_file: str | None
     metrics_port: tuple[str, int] | None
@@ -224,5 +227,8 @@ def read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
         "fresh": pick(given, "fresh", v.flag, default=False),
         "progress": pick(given, "progress", v.choice(*PROGRESSES), "auto"),
         "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
+        "lock_wait": pick(given, "lock_wait", v.seconds, 0.0),
+        "ping": pick(given, "ping", v.web_address, None),
+        "dry_run": pick(given, "dry_run", v.flag, default=False),
         "metrics_port": pick(given, "metrics_port", v.address, None),
     }

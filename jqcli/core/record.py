@@ -150,6 +150,11 @@ def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:
     return orjson.dumps(record, None, _NL)
 
 
+def oversized_message(part: OversizedLine) -> str:
+    """Return what is said of a line that was too long to be read."""
+    return f"a line of {part.size} bytes; see --max-line"
+
+
 def oversized_letter(
     head: LetterHead, source: str, made_id: str, part: OversizedLine, message: str, dead_at: float
 ) -> bytes:

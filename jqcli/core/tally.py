@@ -50,7 +50,8 @@ class WorkerRow:
 class Snapshot:
     """Everything that can be shown of a run at one moment; times in seconds, rates in jobs/s.
 
-    `busy` is the sum of all attempts' durations, `histogram` how many took no longer than each border.
+    `errors` are the largest of `error_groups`, `busy` is the sum of all attempts' durations, `histogram` how many took
+    no longer than each border.
     """
 
     elapsed: float
@@ -78,6 +79,7 @@ class Snapshot:
     errors: tuple[ErrorGroup, ...]
     state: str
     busy: float = 0.0
+    error_groups: int = 0
     histogram: tuple[tuple[float, int], ...] = ()
 
 

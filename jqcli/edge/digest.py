@@ -126,7 +126,7 @@ def _error_lines(snapshot: Snapshot, width: int) -> list[str]:
     shown = snapshot.errors[:_MOST_ERRORS]
     column = max(16, *(len(safe(group.reason, 21)) for group in shown)) if shown else 0
     lines = [_error_line(group, column, width) for group in shown]
-    rest = len(snapshot.errors) - len(shown)
+    rest = max(snapshot.error_groups, len(snapshot.errors)) - len(shown)
     return [*lines, f"  {'':>7}  … and {_number(rest, 'more group')}"] if rest > 0 else lines
 
 

@@ -49,10 +49,10 @@ class Observers:
                 each.update(snapshot)
                 self._due[place] = (now + each.interval, each)
 
-    def add(self, other: Observer) -> None:
-        """Let one more look on, from now on."""
-        self._others.append(other)
-        self._due.append((0.0, other))
+    def add(self, *others: Observer) -> None:
+        """Let more look on, from now on."""
+        self._others += others
+        self._due += [(0.0, other) for other in others]
 
     def say(self, line: str) -> None:
         """Show a line that a handler printed."""

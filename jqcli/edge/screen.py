@@ -8,6 +8,7 @@ from dataclasses import asdict
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol
 
+from jqcli.edge.level import INFO, add_level
 from jqcli.edge.terminal import is_ready
 from jqcli.edge.text import safe, show_percent, show_rate
 from jqcli.quantity import format_duration
@@ -143,8 +144,12 @@ def json_line(snapshot: Snapshot) -> str:
     return json.dumps(fields | dict.fromkeys(endless), separators=(",", ":"))
 
 
+def _leveled_line(snapshot: Snapshot) -> str:
+    return add_level(plain_line(snapshot), INFO)
+
+
 _LINES: dict[str, tuple[float, Callable[[Snapshot], str]]] = {
-    "live": (10.0, plain_line),
-    "plain": (10.0, plain_line),
+    "live": (10.0, _leveled_line),
+    "plain": (10.0, _leveled_line),
     "json": (1.0, json_line),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from jqcli.audience import open_observers
+from jqcli.audience import open_audience
 from jqcli.core.batch import AUTO_MOST, Sizer
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
@@ -77,6 +77,7 @@ def make_loop(
         keeps_order=settings.keep_order,
     )
     head = _head_of(settings)
+    observers, chronicle = open_audience(settings, scheme, source, head)
     parts = Parts(
         source=source,
         engine=engine,
@@ -85,7 +86,8 @@ def make_loop(
         dispatch=dispatch,
         selector=selector,
         interrupts=interrupts,
-        observers=open_observers(settings, source, head),
+        observers=observers,
+        chronicle=chronicle,
         bounds=_bounds_of(settings),
         keeps_order=settings.keep_order,
         workers=settings.workers,

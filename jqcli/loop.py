@@ -21,6 +21,7 @@ from jqcli.edge.source import Block, Oversized, Source
 from jqcli.errors import JqcliError, StopNow
 
 if TYPE_CHECKING:
+    from jqcli.chronicle import Chronicle
     from jqcli.core.dispatch import Dispatch
     from jqcli.edge.interrupt import Interrupts
     from jqcli.edge.observer import Observers
@@ -62,6 +63,7 @@ class Parts(NamedTuple):
     selector: selectors.BaseSelector
     interrupts: Interrupts
     observers: Observers
+    chronicle: Chronicle
     bounds: Bounds
     keeps_order: bool
     workers: int
@@ -81,6 +83,7 @@ class Loop:
         self._bounds = parts.bounds
         self._keeps_order = parts.keeps_order
         self._workers = parts.workers
+        self._chronicle = parts.chronicle
         self.observers = parts.observers
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
@@ -197,7 +200,8 @@ class Loop:
         name, stem = self._source.names[part.source], self._source.stems[part.source]
         if isinstance(part, Oversized):
             self._jobs_left -= 1
-            self._recorder.bury_oversized(part, name, f"{stem}:{part.line}")
+            if self._recorder.bury_oversized(part, name, f"{stem}:{part.line}"):
+                self._chronicle.bury_oversized(part, name, f"{stem}:{part.line}")
             return
         self._jobs_left -= part.lines
         self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
@@ -211,6 +215,7 @@ class Loop:
             case was.Ended(batch, seconds, jobs):
                 self._dispatch.sizer.note(jobs, seconds)
                 self._dispatch.take_end(batch)
+                self._chronicle.forget(batch)
             case was.Answer():
                 if self.stop is None:
                     self._apply(self._dispatch.take_answer(event, self._moment(time.monotonic())))
@@ -230,12 +235,15 @@ class Loop:
         if self._keeps_order:
             places = [self._dispatch.place(event.batch, index) for index in event.indexes]
         self._recorder.finish(event, places)
+        self._chronicle.finish(event)
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))
 
     def _take_failed(self, batch: int, index: int, failure: was.Failure) -> None:
         now = self._moment(time.monotonic())._replace(chance=random.random())  # noqa: S311 - jitter
         tally = self.tally
+        held = self._dispatch.batches[batch]
         effects = self._dispatch.take_failure(batch, index, failure, now)
+        self._chronicle.fail(held, index, failure, goes_on=not effects)
         if failure.verdict in ("stop", "snooze"):
             self._apply(effects)
             return
@@ -255,14 +263,21 @@ class Loop:
                     self._engine.prepare(work)
                 case do.Run(batch, lines, order, limits):
                     self._engine.run(batch, lines, order, limits)
+                    self._note_begin(batch)
                 case do.RunJobs(batch, attempts, limits):
                     self._engine.run_jobs(batch, attempts, limits)
+                    self._note_begin(batch)
                 case do.Drop(batch):
                     self._engine.drop(batch)
                 case _:
                     self._recorder.settle(effect)
+                    self._chronicle.settle(effect)
         self._recorder.flush_doubles()
         self._jobs_left += sum(effect.statuses.get(None, 0) for effect in effects if isinstance(effect, do.Pass))
+
+    def _note_begin(self, batch: int) -> None:
+        if self._chronicle.is_wanted:
+            self._chronicle.begin(batch, self._engine.holder(batch))
 
     def _check_failures(self) -> None:
         if self._bounds.max_failures is None:

@@ -112,15 +112,16 @@ class Recorder:
             case do.Double(place, job, first):
                 self._put_double(place, duplicate_record(self.head.tag, job, first))
 
-    def bury_oversized(self, part: OversizedLine, source: str, made_id: str) -> None:
-        """Write the letter of a line that was too long to be read, unless an earlier run has."""
+    def bury_oversized(self, part: OversizedLine, source: str, made_id: str) -> bool:
+        """Write the letter of a line that was too long to be read; False where an earlier run has."""
         self.tally.read += 1
         if self._settled.claim(claim_key(part.digest, None), _NO_ID) is not None:
             self._count_passed("dead", 1)
-            return
+            return False
         message = oversized_message(part)
         text = oversized_letter(self.head, source, made_id, part, message, time.time())
         self._letters.append(_Letter(text, "line_too_long", "jqcli.line_too_long", message, made_id))
+        return True
 
     def flush_doubles(self) -> None:
         """Write the duplicates' records that were gathered."""

@@ -125,6 +125,12 @@ def run(
     metrics_port: Annotated[
         Text, declare(SEEN, "metrics_port", "PORT", "Serve the metrics at [HOST:]PORT. (127.0.0.1)")
     ] = None,
+    log_file: Annotated[Text, declare(SEEN, "log_file", "FILE", "Append what went wrong, one line an event.")] = None,
+    log_format: Annotated[
+        Text, declare(SEEN, "log_format", "FORM", "text or json. (text)", words=allowed.LOG_FORMATS)
+    ] = None,
+    events: Annotated[Text, declare(SEEN, "events", "FILE", "Append every change of every job, as JSON Lines.")] = None,
+    trace: Annotated[Text, declare(SEEN, "trace", "FILE", "Write a trace that Perfetto opens.")] = None,
     ping: Annotated[Text, declare(SEEN, "ping", "URL", "Tell a monitor: URL/start, then URL/<exit code>.")] = None,
     quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
     verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,

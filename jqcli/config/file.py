@@ -20,7 +20,7 @@ OPTION_NAMES = (
     *("handler", "input_format", "key", "tenant", "limit", "output", "dlq", "engine", "workers"),
     *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *POLICY_NAMES, "max_failures"),
     *("dedupe", "grace", "durability", "keep_order", "fresh", "progress", "summary", "quiet", "verbose"),
-    *(*BESIDE, "metrics_port", "dry_run", "lock_wait", "ping"),
+    *(*BESIDE, "metrics_port", "dry_run", "lock_wait", "ping", "log_format"),
 )
 _TABLES = ("handlers", "profiles")
 _PATHS = ("output", "dlq", *BESIDE)

@@ -25,6 +25,7 @@ ENGINES = ("process", "inline")
 DURABILITIES = ("full", "batch", "none")
 PROGRESSES = ("auto", "live", "plain", "json", "none")
 SUMMARIES = ("auto", "text", "json", "none")
+LOG_FORMATS = ("text", "json")
 DEDUPES = ("run", "off")
 
 MOST_WORKERS = 1000  # a worker is a process of some 20 MB; more than that is a slip of the finger
@@ -76,6 +77,10 @@ class Settings:
     status_file: str | None
     metrics_file: str | None
     metrics_port: tuple[str, int] | None
+    log_file: str | None
+    log_format: str
+    events: str | None
+    trace: str | None
 
 
 def build_settings(
@@ -229,6 +234,7 @@ def read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
         "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
         "lock_wait": pick(given, "lock_wait", v.seconds, 0.0),
         "ping": pick(given, "ping", v.web_address, None),
+        "log_format": pick(given, "log_format", v.choice(*LOG_FORMATS), "text"),
         "dry_run": pick(given, "dry_run", v.flag, default=False),
         "metrics_port": pick(given, "metrics_port", v.address, None),
     }

@@ -66,6 +66,7 @@ class Dispatch:
         self._tickets = 0  # keep the heap in order where two jobs are due at one moment
         self._turn: deque[Batch] = deque()
         self._batches: dict[int, Batch] = {}
+        self.batches = self._batches  # for others to look at
         self._backlog: deque[Pending] = deque()
         self._waiting: list[tuple[float, int, Pending]] = []
         self._pending: dict[bytes, Pending] = {}
@@ -311,8 +312,6 @@ class Dispatch:
     def _release(self, batch: Batch) -> None:
         self.bytes -= len(batch.data)
         del self._batches[batch.number]
-
-    # Jobs as objects
 
     def _make_pending(self, batch: Batch, index: int) -> Pending:
         line = batch.line(index)

@@ -40,6 +40,9 @@ class Engine(Protocol):
     def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
         """Run jobs that were ruled before; `Ended` follows."""
 
+    def holder(self, batch: int) -> int | None:
+        """Return the number of the worker that was given a batch to run, None where it came back at once."""
+
     def drop(self, batch: int) -> None:
         """Forget a prepared batch of which nothing runs."""
 

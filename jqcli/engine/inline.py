@@ -91,6 +91,10 @@ class Inline:
         body = b"".join((frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
         self._frames.append((Kind.JOBS, body))
 
+    def holder(self, batch: int) -> int | None:  # noqa: ARG002 - the protocol's
+        """Return the number of the one worker there is."""
+        return 0
+
     def drop(self, batch: int) -> None:
         """Forget a prepared batch."""
         self._ledger.held.pop(batch, None)

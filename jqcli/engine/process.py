@@ -146,6 +146,11 @@ class Pool:
         header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
         self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
 
+    def holder(self, batch: int) -> int | None:
+        """Return the number of the worker that was given a batch to run, None where it came back at once."""
+        holders = (worker.number for worker in self._workers if any(run.batch == batch for run in worker.ledger.runs))
+        return next(holders, None)
+
     def drop(self, batch: int) -> None:
         """Let the holder of a batch forget it."""
         for worker in self._workers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
+from collections import Counter
 
 import pytest
 
@@ -53,13 +54,29 @@ def told_by_metrics(text):
     return outcomes | efforts | others
 
 
+def told_by_events(path, summary):
+    """Return the counts of this run's events; what earlier runs settled has none."""
+    events = [event for event in map(json.loads, path.read_text().splitlines()) if event["run"] == summary["run"]]
+    count = Counter(event["event"] for event in events)
+    verdicts = Counter(event["verdict"] for event in events if event["event"] == "failed")
+    outcomes = {name: count[name] for name in ("completed", "duplicate", "skipped", "dead")}
+    before = Counter(json.loads((path.parent / "before.json").read_text())) if summary["settled_before"] else Counter()
+    outcomes = {name: number + before[name] for name, number in outcomes.items()}
+    efforts = {"attempts": count["started"], "retries": count["waiting"]}
+    efforts |= {"crashes": verdicts["crash"], "timeouts": verdicts["timeout"]}
+    return {"read": sum(outcomes.values()), **outcomes, "unfinished": 0, **efforts}
+
+
 @pytest.mark.parametrize("is_second", [False, True], ids=["first run", "going on"])
 def test_table_status_metrics_progress_summary_and_files_tell_the_same(folder, is_second):
     folder.write("jobs.jsonl", "".join(json.dumps(job) + "\n" for job in JOBS) + "not json\n")
     args = ("-o", "results.jsonl", "-t", "1s", "-r", "3", "--backoff-base", "5ms", "--backoff-max", "10ms")
     seen = ("--status-file", "s.json", "--metrics-file", "m.prom", "--progress", "json", "--summary", "json")
+    seen += ("--events", "e.jsonl", "--trace", "t.json")
     ran = folder.run("jobs.jsonl", *args, *seen, code=1, limit=60)
     if is_second:
+        outcomes = ("completed", "duplicate", "skipped", "dead")
+        folder.write("before.json", json.dumps({name: ran.summary[name] for name in outcomes}))
         with (folder / "jobs.jsonl").open("a") as file:
             file.write('{"n": 1000}\n{"do": "die_once", "n": 2}\n{"n": 1}\n')
         ran = folder.run("jobs.jsonl", *args, *seen, code=1, limit=60)
@@ -69,6 +86,9 @@ def test_table_status_metrics_progress_summary_and_files_tell_the_same(folder, i
     assert {name: json.loads((folder / "s.json").read_text())[name] for name in COUNTS} == summary
     assert told_by_table(folder / "s.json") == summary
     assert told_by_metrics((folder / "m.prom").read_text()) == summary
+    assert told_by_events(folder / "e.jsonl", ran.summary) == summary
+    slices = [event for event in json.loads((folder / "t.json").read_text()) if event["ph"] == "X"]
+    assert len(slices) == summary["attempts"]
     count = folder.check()
     from_files = {name: count.statuses[name] for name in ("completed", "duplicate", "skipped", "dead")}
     assert from_files == {name: summary[name] for name in from_files}

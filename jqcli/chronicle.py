@@ -7,7 +7,7 @@ other, so the moments at which attempts began follow from those reports, to with
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from jqcli.model import Failure
 
 _ENDS = {"snooze": "snoozed", "stop": "stopped"}
+
+
+class _Held(NamedTuple):
+    """Finished jobs of a batch that were not yet told of: their records, and when they were reported."""
+
+    batch: int
+    indexes: list[int]
+    records: list[dict[str, Any]]
+    at: float
 
 
 class Writer(Protocol):
@@ -91,7 +100,7 @@ class Chronicle:
         self._workers: dict[int, int | None] = {}
         self._free_at: dict[int | None, float] = {}
         self._failed: dict[int, list[tuple[int, float, float]]] = {}
-        self._held: tuple[Finished, float] | None = None
+        self._held: _Held | None = None
 
     @property
     def is_wanted(self) -> bool:
@@ -114,13 +123,15 @@ class Chronicle:
         """Tell of finished jobs, as soon as it is known whether a failed attempt stands among them."""
         if self._is_thorough:
             self._release()
-            self._held = (event, time.time())
+            # Parsed at once: the worker writes over the bytes.
+            records = [orjson.loads(line) for line in b"".join(event.records).split(b"\n")[:-1]]
+            self._held = _Held(event.batch, list(event.indexes), records, time.time())
 
     def fail(self, batch: Batch, index: int, failure: Failure, *, goes_on: bool) -> None:
         """Tell of an attempt that failed; `goes_on` where the job waits for another one."""
         if not self._writers:
             return
-        if self._held is not None and self._held[0].batch != batch.number:
+        if self._held is not None and self._held.batch != batch.number:
             self._release()
         worker, now = self._workers.get(batch.number), time.time()
         earlier = self._failed.setdefault(batch.number, [])
@@ -153,20 +164,19 @@ class Chronicle:
         """Tell of the finished jobs that were held back."""
         if self._held is None:
             return
-        (event, now), self._held = self._held, None
+        event, self._held = self._held, None
         worker = self._workers.get(event.batch)
-        records = [orjson.loads(line) for line in b"".join(event.records).split(b"\n")[:-1]]
         failed = self._failed.get(event.batch, [])
-        durations = [record["duration"] for record in records]
-        spans = lay_out(event.indexes, durations, failed, self._free_at.get(worker, 0.0), now)
+        durations = [record["duration"] for record in event.records]
+        spans = lay_out(event.indexes, durations, failed, self._free_at.get(worker, 0.0), event.at)
         self._failed[event.batch] = [one for one in failed if one[0] > max(event.indexes, default=0)]
         changes: list[Change] = []
-        for record, (began, end) in zip(records, spans, strict=True):
+        for record, (began, end) in zip(event.records, spans, strict=True):
             job = (record["id"], record["key"], record["attempts"], worker)
             reason = {"reason": record["reason"]} if "reason" in record else {}
             changes.append(Change(began, "started", *job))
             changes.append(Change(end, record["status"], *job, began, record["duration"], reason))
-        self._free_at[worker] = spans[-1][1] if spans else now
+        self._free_at[worker] = spans[-1][1] if spans else event.at
         self._tell(changes)
 
     def update(self, snapshot: Snapshot) -> None:

@@ -23,7 +23,9 @@ def make_line(chance):
     if kind == 1:
         envelope |= {"key": f"k{chance.randrange(3)}"}
     if kind == 2:
-        envelope |= {"expires": chance.choice([1, "2999-01-01T00:00:00Z"])}
+        is_late = chance.random() < 0.5
+        payload["late"] = is_late  # a job that was late in an earlier run is not the same as one that runs
+        envelope |= {"expires": 1 if is_late else "2999-01-01T00:00:00Z"}
     if kind == 3:
         envelope |= {"not_before": chance.choice([1, "2001-01-01T00:00:00Z"])}
     if kind < 6:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import urllib.request
 from collections import Counter
 
@@ -99,11 +100,13 @@ def test_table_status_metrics_progress_summary_and_files_tell_the_same(folder, i
 
 def test_a_scrape_during_the_run_tells_what_the_status_file_tells(folder):
     folder.write("jobs.jsonl", [*JOBS[:12], {"do": "wait", "file": "go"}])
-    child = folder.start("jobs.jsonl", "-o", "r.jsonl", "-b", "1", "--metrics-port", "29464", "--status-file", "s.json")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    child = folder.start("jobs.jsonl", "-o", "r.jsonl", "-b", "1", "--metrics-port", port, "--status-file", "s.json")
 
     def scrape():
         try:
-            with urllib.request.urlopen("http://127.0.0.1:29464/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
                 found = values_of(answer.read().decode())
         except OSError:
             return None

@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import orjson
-
 from jqcli.core.change import Change
 from jqcli.core.codec import read_line
 from jqcli.core.effect import Bury, Double
+from jqcli.core.exact import load_exact
 from jqcli.model import Job
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ class _Held(NamedTuple):
     """Finished jobs of a batch that were not yet told of: their records, and when they were reported."""
 
     batch: int
+    worker: int
     indexes: list[int]
     records: list[dict[str, Any]]
     at: float
@@ -97,43 +97,32 @@ class Chronicle:
         self._is_thorough = any(writer.is_thorough for writer in writers)
         self._tag = tag
         self._scheme = scheme
-        self._workers: dict[int, int | None] = {}
-        self._free_at: dict[int | None, float] = {}
+        self._free_at: dict[int, float] = {}
         self._failed: dict[int, list[tuple[int, float, float]]] = {}
         self._held: _Held | None = None
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether anybody reads it."""
-        return bool(self._writers)
-
-    def begin(self, batch: int, worker: int | None) -> None:
-        """Note which worker a batch was given to."""
-        self._workers[batch] = worker
-
-    def forget(self, batch: int) -> None:
+    def forget(self, batch: int, worker: int) -> None:
         """Note that all of a batch was told of."""
         self._release()
-        worker = self._workers.pop(batch, None)
         ends = [end for _, _, end in self._failed.pop(batch, ())]
         if ends:
             self._free_at[worker] = max(self._free_at.get(worker, 0.0), *ends)
 
-    def finish(self, event: Finished) -> None:
+    def finish(self, event: Finished, worker: int) -> None:
         """Tell of finished jobs, as soon as it is known whether a failed attempt stands among them."""
         if self._is_thorough:
             self._release()
             # Parsed at once: the worker writes over the bytes.
-            records = [orjson.loads(line) for line in b"".join(event.records).split(b"\n")[:-1]]
-            self._held = _Held(event.batch, list(event.indexes), records, time.time())
+            records = [load_exact(line) for line in b"".join(event.records).split(b"\n")[:-1]]
+            self._held = _Held(event.batch, worker, list(event.indexes), records, time.time())
 
-    def fail(self, batch: Batch, index: int, failure: Failure, *, goes_on: bool) -> None:
+    def fail(self, batch: Batch, index: int, failure: Failure, worker: int, *, goes_on: bool) -> None:
         """Tell of an attempt that failed; `goes_on` where the job waits for another one."""
         if not self._writers:
             return
         if self._held is not None and self._held.batch != batch.number:
             self._release()
-        worker, now = self._workers.get(batch.number), time.time()
+        now = time.time()
         earlier = self._failed.setdefault(batch.number, [])
         free_at = max([self._free_at.get(worker, 0.0), *(end for _, _, end in earlier)])
         began = max(free_at, now - failure.duration)
@@ -165,7 +154,7 @@ class Chronicle:
         if self._held is None:
             return
         event, self._held = self._held, None
-        worker = self._workers.get(event.batch)
+        worker = event.worker
         failed = self._failed.get(event.batch, [])
         durations = [record["duration"] for record in event.records]
         spans = lay_out(event.indexes, durations, failed, self._free_at.get(worker, 0.0), event.at)

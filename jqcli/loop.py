@@ -215,7 +215,7 @@ class Loop:
             case was.Ended(batch, seconds, jobs):
                 self._dispatch.sizer.note(jobs, seconds)
                 self._dispatch.take_end(batch)
-                self._chronicle.forget(batch)
+                self._chronicle.forget(batch, self._engine.holders.pop(batch, 0))
             case was.Answer():
                 if self.stop is None:
                     self._apply(self._dispatch.take_answer(event, self._moment(time.monotonic())))
@@ -235,7 +235,7 @@ class Loop:
         if self._keeps_order:
             places = [self._dispatch.place(event.batch, index) for index in event.indexes]
         self._recorder.finish(event, places)
-        self._chronicle.finish(event)
+        self._chronicle.finish(event, self._engine.holders.get(event.batch, 0))
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))
 
     def _take_failed(self, batch: int, index: int, failure: was.Failure) -> None:
@@ -243,7 +243,8 @@ class Loop:
         tally = self.tally
         held = self._dispatch.batches[batch]
         effects = self._dispatch.take_failure(batch, index, failure, now)
-        self._chronicle.fail(held, index, failure, goes_on=not effects)
+        worker = self._engine.holders.get(batch, 0)
+        self._chronicle.fail(held, index, failure, worker, goes_on=not effects)
         if failure.verdict in ("stop", "snooze"):
             self._apply(effects)
             return
@@ -263,10 +264,8 @@ class Loop:
                     self._engine.prepare(work)
                 case do.Run(batch, lines, order, limits):
                     self._engine.run(batch, lines, order, limits)
-                    self._note_begin(batch)
                 case do.RunJobs(batch, attempts, limits):
                     self._engine.run_jobs(batch, attempts, limits)
-                    self._note_begin(batch)
                 case do.Drop(batch):
                     self._engine.drop(batch)
                 case _:
@@ -274,10 +273,6 @@ class Loop:
                     self._chronicle.settle(effect)
         self._recorder.flush_doubles()
         self._jobs_left += sum(effect.statuses.get(None, 0) for effect in effects if isinstance(effect, do.Pass))
-
-    def _note_begin(self, batch: int) -> None:
-        if self._chronicle.is_wanted:
-            self._chronicle.begin(batch, self._engine.holder(batch))
 
     def _check_failures(self) -> None:
         if self._bounds.max_failures is None:

@@ -7,8 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jqcli.chronicle import Chronicle, lay_out
-from jqcli.core.codec import Scheme
+from jqcli.chronicle import lay_out
 
 DURATION = st.floats(0, 100)
 
@@ -40,7 +39,3 @@ def test_no_attempt_begins_before_the_worker_was_free_and_none_overlaps(duration
     for began, end in spans:
         assert edge - 1e-9 <= began <= end
         edge = end
-
-
-def test_without_writers_nothing_is_wanted():
-    assert not Chronicle([], "5f01ab", Scheme()).is_wanted

@@ -9,10 +9,9 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import orjson
-
 from jqcli.core.change import TROUBLE, Change
 from jqcli.core.record import timestamp
+from jqcli.edge.line import to_json
 from jqcli.errors import FileError
 
 if TYPE_CHECKING:
@@ -129,14 +128,6 @@ def members_of(run: str, change: Change, level: str | None = None) -> dict[str, 
     if change.detail:
         members |= {name: value for name, value in change.detail.items() if value is not None}
     return members
-
-
-def to_json(members: Mapping[str, object]) -> bytes:
-    """Return an object as one line."""
-    try:
-        return orjson.dumps(members, None, orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # lone surrogates and integers beyond 64 bits, both of which occur in ids and messages
-        return json.dumps(members, separators=(",", ":")).encode() + b"\n"
 
 
 def _stamp(at: float) -> str:

@@ -16,10 +16,9 @@ import uuid
 from math import inf
 from typing import TYPE_CHECKING
 
-import orjson
-
 from jqcli import __version__
 from jqcli.edge.digest import summary_object
+from jqcli.edge.line import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +53,7 @@ class Ping:
     def end(self, snapshot: Snapshot, exit_code: int) -> None:
         """Keep the counts for the last word."""
         said = summary_object(snapshot, run=self.run, exit_code=exit_code, results=None, dlq=None)
-        self._body = orjson.dumps({name: value for name, value in said.items() if name != "outputs"})
+        self._body = to_json({name: value for name, value in said.items() if name != "outputs"})
 
     def say_end(self, exit_code: int) -> None:
         """Say how the run ended; takes 10 s at most."""

@@ -8,11 +8,11 @@ from dataclasses import asdict, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
+from jqcli.core.exact import load_exact
 from jqcli.core.record import timestamp
 from jqcli.core.tally import ErrorGroup, Snapshot, WorkerRow
 from jqcli.edge.digest import summary_object
+from jqcli.edge.line import to_json
 from jqcli.edge.runtime import Birth, birth_of, is_alive, status_paths
 from jqcli.edge.whole import FOR_ALL, OWN, replace_file
 from jqcli.errors import UsageError
@@ -95,7 +95,7 @@ def read_status(path: str) -> Status:
     """Return what a status file says; raises UsageError where it is none, FileNotFoundError where there is none."""
     try:
         with open(path, "rb") as file:
-            said = orjson.loads(file.read(_MOST_BYTES))
+            said = load_exact(file.read(_MOST_BYTES))
         title = title_of(str(said["handler"]), tuple(map(str, said["inputs"])))
         birth = Birth(*map(str, said["birth"]))
         return Status(path, said, int(said["pid"]), birth, title, _snapshot_of(said))
@@ -103,7 +103,7 @@ def read_status(path: str) -> Status:
         raise
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         raise UsageError(f"{path}: is no status file of jq-run") from None
 
 
@@ -174,9 +174,8 @@ class StatusFile:
         """Write one object; a file that cannot be written is said once and costs the run nothing else."""
         if self.interval == inf:
             return
-        data = orjson.dumps(said, None, orjson.OPT_APPEND_NEWLINE)
         try:
-            replace_file(self._path, data, OWN if self._is_own else FOR_ALL)
+            replace_file(self._path, to_json(said), OWN if self._is_own else FOR_ALL)
         except OSError as error:
             self.interval = inf
             if not self._is_own:

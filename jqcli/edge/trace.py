@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jqcli.core.change import ENDS, Change
-from jqcli.edge.log import to_json
+from jqcli.edge.line import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,6 +23,8 @@ class Engine(Protocol):
 
     can_kill: bool
     isolates: bool
+    holders: dict[int, int]
+    """The number of the worker that was given each batch to run; whoever takes its `Ended` takes it out."""
     is_attempting: bool  # whether a handler's code runs in this very thread, so that a signal can leave it
 
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:
@@ -39,9 +41,6 @@ class Engine(Protocol):
 
     def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
         """Run jobs that were ruled before; `Ended` follows."""
-
-    def holder(self, batch: int) -> int | None:
-        """Return the number of the worker that was given a batch to run, None where it came back at once."""
 
     def drop(self, batch: int) -> None:
         """Forget a prepared batch of which nothing runs."""

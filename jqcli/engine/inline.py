@@ -55,6 +55,7 @@ class Inline:
         os.close(fd)
         self._frames: deque[tuple[Kind, bytes]] = deque()
         self._events: list[Event] = []
+        self.holders: dict[int, int] = {}
         self._runner: Runner | None = None
         self.is_attempting = False
 
@@ -90,10 +91,6 @@ class Inline:
         header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
         body = b"".join((frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
         self._frames.append((Kind.JOBS, body))
-
-    def holder(self, batch: int) -> int | None:  # noqa: ARG002 - the protocol's
-        """Return the number of the one worker there is."""
-        return 0
 
     def drop(self, batch: int) -> None:
         """Forget a prepared batch."""

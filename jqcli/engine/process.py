@@ -65,6 +65,7 @@ class Pool:
         self._wire = Wire(selector)
         self._stderr_fd = stderr_fd
         self._workers: list[Worker] = []
+        self.holders: dict[int, int] = {}
         self._events: list[Event] = []
         self._orders: list[Work | RunJobs] = []  # for which no worker has room yet
         self._policies: dict[str | None, Policy] | None = None
@@ -127,6 +128,7 @@ class Pool:
         if worker is None:
             self._events += [Returned(batch, range(lines) if order is None else order), Ended(batch)]
             return
+        self.holders[batch] = worker.number
         worker.ledger.add_run(batch, order, limits, time.monotonic())
         self._send(worker, pack(Kind.RUN, frame.BATCH.pack(batch), b"" if order is None else order.tobytes()))
 
@@ -142,14 +144,10 @@ class Pool:
 
     def _send_jobs(self, worker: Worker, jobs: RunJobs) -> None:
         batch, attempts, limits = jobs
+        self.holders[batch] = worker.number
         worker.ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
         header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
         self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
-
-    def holder(self, batch: int) -> int | None:
-        """Return the number of the worker that was given a batch to run, None where it came back at once."""
-        holders = (worker.number for worker in self._workers if any(run.batch == batch for run in worker.ledger.runs))
-        return next(holders, None)
 
     def drop(self, batch: int) -> None:
         """Let the holder of a batch forget it."""
@@ -330,8 +328,6 @@ class Pool:
             if not self._workers:
                 raise
 
-    # Watching
-
     def _watch(self, now: float) -> None:
         """Bury the dead, end what takes too long, and take work back from those that are stuck."""
         for worker in list(self._workers):
@@ -379,8 +375,6 @@ class Pool:
         self._events += events
         self._orders[:0] = works
         self._send(worker, pack(Kind.RESUME))
-
-    # Choosing
 
     def _pick(self, now: float, *, is_owed: bool = False) -> Worker | None:
         """Return the worker with the least to do that can take a batch, or one that was taken back (`is_owed`)."""

@@ -76,6 +76,16 @@ def test_events_name_key_attempt_worker_duration_and_what_was_wrong(told):
     assert reasons == {"timeout", "max_attempts", "invalid_json", "line_too_long"}
 
 
+def test_ids_beyond_64_bits_come_through_in_status_events_trace_and_log(folder):
+    number = 2**70 + 1
+    folder.write("jobs.jsonl", [{"id": number, "payload": {"do": "reject"}}, {"id": number + 1, "payload": {"n": 1}}])
+    folder.run("jobs.jsonl", *ARGS, "--status-file", "s", "--events", "e", "--trace", "t", "--log-file", "l", code=1)
+    assert {event["job"] for event in lines_of(folder / "e")} == {number, number + 1}
+    assert json.loads((folder / "s").read_text())["errors"][0]["sample_id"] == number
+    assert f'"{number + 1}"' in (folder / "t").read_text()
+    assert f" job={number} " in (folder / "l").read_text()
+
+
 def test_moments_are_in_order_within_each_job_and_durations_are_kept(told):
     at = {}
     for event in lines_of(told / "events.jsonl"):
@@ -111,7 +121,7 @@ def test_the_trace_has_a_named_lane_a_worker_in_which_attempts_do_not_overlap(to
     for event in trace:
         if event["ph"] == "X":
             lanes[event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
-    assert set(lanes) == {1, 2}
+    assert len(lanes) == 2
     assert all(names[lane].startswith(f"worker {lane - 1} (pid ") for lane in lanes)
     assert sum(map(len, lanes.values())) == told.summary["attempts"] + 1  # the snoozed one is not charged
     for spans in lanes.values():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
+from jqcli.audience import open_audience
 from jqcli.core.aside import Aside
 from jqcli.core.batch import AUTO_MOST, Sizer
 from jqcli.core.dedupe import Identities
@@ -16,13 +16,14 @@ from jqcli.core.limit import Rate
 from jqcli.core.record import LetterHead
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
+from jqcli.edge.lock import Patience
 from jqcli.edge.outputs import Outputs, Place, is_journal, journal_path, open_outputs
-from jqcli.edge.screen import open_screen
 from jqcli.edge.spill import Spill
 from jqcli.errors import printable
 from jqcli.finder import Finder
 from jqcli.loop import Bounds, Loop, Parts
 from jqcli.recorder import Recorder
+from jqcli.report import is_talkative, say
 from jqcli.tag import explain_tag, tag_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ _BATCHES_A_WORKER = 4
 
 def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
     """Open results and DLQ, and read what earlier runs settled; raises StopNow when that is not wanted any more."""
-    return open_outputs(place_of(settings, stdout_fd, is_wanted))
+    place = place_of(settings, stdout_fd, is_wanted)
+    return open_outputs(place, patience_of(settings, is_wanted))
+
+
+def patience_of(settings: Settings, is_wanted: Callable[[], bool]) -> Patience:
+    """Return how long to wait for a file that another run holds."""
+    return Patience(settings.lock_wait, is_wanted, say if is_talkative(settings) else lambda _: None)
 
 
 def place_of(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Place:
@@ -83,16 +90,18 @@ def make_loop(
         Gate(flow, Aside(spill, scheme, _bounds_of(settings, flow).lines // 2)),
         keeps_order=settings.keep_order,
     )
-    title = f"{settings.handler.spec} < {' '.join(source.names)}"
+    head = _head_of(settings)
+    observers, chronicle = open_audience(settings, scheme, source, head)
     parts = Parts(
         source=source,
         engine=engine,
-        recorder=Recorder(outputs, _head_of(settings), window, settings.durability),
+        recorder=Recorder(outputs, head, window, settings.durability),
         stream_fd=outputs.results.wait_fd,
         dispatch=dispatch,
         selector=selector,
         interrupts=interrupts,
-        screen=open_screen("none" if settings.quiet else settings.progress, sys.stderr, title),
+        observers=observers,
+        chronicle=chronicle,
         bounds=_bounds_of(settings, flow),
         keeps_order=settings.keep_order,
         workers=settings.workers,

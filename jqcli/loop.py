@@ -17,15 +17,17 @@ from jqcli.core import effect as do
 from jqcli.core import event as was
 from jqcli.core.rules import Moment
 from jqcli.core.stop import no_use, too_late, too_many_dead
-from jqcli.core.tally import Snapshot
 from jqcli.edge.source import Block, Oversized
 from jqcli.errors import JqcliError, StopNow
+from jqcli.view import View
 
 if TYPE_CHECKING:
+    from jqcli.chronicle import Chronicle
     from jqcli.core.dispatch import Dispatch
+    from jqcli.core.tally import Snapshot
     from jqcli.edge.feed import Feed
     from jqcli.edge.interrupt import Interrupts
-    from jqcli.edge.screen import Screen
+    from jqcli.edge.observer import Observers
     from jqcli.engine.base import Engine
     from jqcli.recorder import Recorder
 
@@ -68,7 +70,8 @@ class Parts(NamedTuple):
     dispatch: Dispatch
     selector: selectors.BaseSelector
     interrupts: Interrupts
-    screen: Screen
+    observers: Observers
+    chronicle: Chronicle
     bounds: Bounds
     keeps_order: bool
     workers: int
@@ -88,11 +91,11 @@ class Loop:
         self._bounds = parts.bounds
         self._keeps_order = parts.keeps_order
         self._workers = parts.workers
-        self.screen = parts.screen
+        self._chronicle = parts.chronicle
+        self.observers = parts.observers
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
-        self._started_at = time.monotonic()
-        self._screen_at = self._started_at
+        self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic())
         self._look_at = inf if parts.bounds.deadline is None else 0.0  # when the deadline is looked at
         self._watched_input: int | None = None
         self._watched_output = False
@@ -164,8 +167,11 @@ class Loop:
         self._watch_output(is_left=self._recorder.flush())
         self._check_failures()
         self._recorder.sync(now)
-        if now >= self._screen_at:
-            self.show(now)
+        if now >= self.observers.due_at:
+            self.tally.mark(now)
+            self.observers.update(self.snapshot(now), now)
+        if self._interrupts.take_question():
+            self.observers.answer(self.snapshot(now))
 
     def _heed_deadline(self, now: float) -> None:
         """Stop where the next job would not end in time, by the running p95; what runs may go on until then."""
@@ -221,7 +227,8 @@ class Loop:
         name, stem = self._source.names[part.source], self._source.stems[part.source]
         if isinstance(part, Oversized):
             self._jobs_left -= 1
-            self._recorder.bury_oversized(part, name, f"{stem}:{part.line}")
+            if self._recorder.bury_oversized(part, name, f"{stem}:{part.line}"):
+                self._chronicle.bury_oversized(part, name, f"{stem}:{part.line}")
             return
         self._jobs_left -= part.lines
         self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
@@ -253,6 +260,7 @@ class Loop:
         if self._keeps_order:
             places = [self._dispatch.place(event.batch, index) for index in event.indexes]
         self._recorder.finish(event, places)
+        self._chronicle.finish(event, self._engine.holders.get(event.batch, 0))
         if self._dispatch.gate.is_on:
             self._dispatch.note_success(event.batch, event.indexes, event.mean_seconds, time.monotonic())
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))
@@ -261,11 +269,16 @@ class Loop:
         if not self._dispatch.gate.is_on:  # whose batches say nothing of how many lines to read
             self._dispatch.sizer.note(event.jobs, event.seconds)
         self._dispatch.take_end(event.batch)
+        self._chronicle.forget(event.batch, self._engine.holders.pop(event.batch, 0))
 
     def _take_failed(self, batch: int, index: int, failure: was.Failure) -> None:
         now = self._moment(time.monotonic())._replace(chance=random.random())  # noqa: S311 - jitter
         tally = self.tally
+        held = self._dispatch.batches[batch]
         effects = self._dispatch.take_failure(batch, index, failure, now)
+        worker = self._engine.holders.get(batch, 0)
+        goes_on = not effects or do.Spare() in effects
+        self._chronicle.fail(held, index, failure, worker, goes_on=goes_on)
         if failure.verdict in ("stop", "snooze") or do.Spare() in effects:
             self._apply(effects)
             return
@@ -293,6 +306,7 @@ class Loop:
                     pass
                 case _:
                     self._recorder.settle(effect)
+                    self._chronicle.settle(effect)
         self._recorder.flush_doubles()
         self._jobs_left += sum(effect.statuses.get(None, 0) for effect in effects if isinstance(effect, do.Pass))
 
@@ -314,7 +328,8 @@ class Loop:
         """Return how long nothing is due."""
         if self._has_more and self.stop is None:
             return 0.0
-        moments = [now + _IDLE, self._look_at, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
+        moments = [now + _IDLE, self._look_at, self.observers.due_at, self._engine.wait_until(now)]
+        moments.append(self._recorder.sync_at)
         if self.stop is not None:
             moments.append(self.stop.deadline)
         elif self._engine.room(now) > 0 and not self._recorder.is_full:
@@ -325,47 +340,10 @@ class Loop:
                 moments.append(self._source.ready_at())
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
 
-    def show(self, now: float) -> None:
-        """Let the screen show this moment."""
-        self.tally.mark(now)
-        self.screen.update(self.snapshot(now))
-        self._screen_at = now + self.screen.interval
-
     def snapshot(self, now: float) -> Snapshot:
         """Return all that can be shown."""
-        tally, total = self.tally, self._source.bytes_total
-        fraction = None if not total else min(1.0, self._source.bytes_read / total)
-        if fraction is not None and self._dispatch.gate.is_on and tally.read:
-            fraction *= tally.settled / tally.read  # much of what is read may have to wait
-        elapsed = now - self._started_at
-        p50, p95, p99 = tally.percentiles()
-        return Snapshot(
-            elapsed=elapsed,
-            read=tally.read,
-            completed=tally.completed,
-            duplicate=tally.duplicate,
-            skipped=tally.skipped,
-            dead=tally.dead,
-            unfinished=tally.unfinished,
-            settled_before=tally.settled_before,
-            attempts=tally.attempts,
-            retries=tally.retries,
-            crashes=tally.crashes,
-            timeouts=tally.timeouts,
-            waiting=self._dispatch.waiting,
-            in_flight=self._dispatch.in_flight,
-            rate=tally.rate(),
-            mean_rate=(tally.settled - tally.settled_before) / elapsed if elapsed > 0 else 0.0,
-            fraction=fraction,
-            eta=elapsed * (1 - fraction) / fraction if fraction else None,
-            p50=p50,
-            p95=p95,
-            p99=p99,
-            workers=self._engine.rows(now, self._dispatch.label),
-            errors=tally.top_errors(10),
-            state="running" if self.stop is None else "stopping",
-            flow=self._dispatch.gate.state(now) if self._dispatch.gate.is_on else None,
-        )
+        state = "running" if self.stop is None else "stopping"
+        return self._view.take(now, state)
 
     # Waiting for others
 
@@ -396,4 +374,5 @@ class Loop:
             self._heed_signals()
             if self.stop is not None and time.monotonic() > self.stop.deadline:
                 return
-            self._selector.select(0.05)
+            for key, mask in self._selector.select(0.05):
+                key.data(mask)

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
-from jqcli.core.record import duplicate_record, letter, oversized_letter, status_of
+from jqcli.core.record import duplicate_record, durations_of, letter, oversized_letter, oversized_message, status_of
 from jqcli.core.settled import STATUSES, claim_key
 from jqcli.core.tally import Tally
 from jqcli.edge.sink import UNNUMBERED
@@ -91,7 +91,7 @@ class Recorder:
         tally.completed += event.completed
         tally.skipped += event.skipped
         tally.attempts += event.completed + event.skipped
-        for microseconds, count in event.durations:
+        for microseconds, count in event.durations or durations_of(event.records):
             tally.count_latency(microseconds, count)
 
     def settle(self, effect: do.Settling) -> None:
@@ -112,15 +112,16 @@ class Recorder:
             case do.Double(place, job, first):
                 self._put_double(place, duplicate_record(self.head.tag, job, first))
 
-    def bury_oversized(self, part: OversizedLine, source: str, made_id: str) -> None:
-        """Write the letter of a line that was too long to be read, unless an earlier run has."""
+    def bury_oversized(self, part: OversizedLine, source: str, made_id: str) -> bool:
+        """Write the letter of a line that was too long to be read; False where an earlier run has."""
         self.tally.read += 1
         if self._settled.claim(claim_key(part.digest, None), _NO_ID) is not None:
             self._count_passed("dead", 1)
-            return
-        message = f"a line of {part.size} bytes; see --max-line"
+            return False
+        message = oversized_message(part)
         text = oversized_letter(self.head, source, made_id, part, message, time.time())
         self._letters.append(_Letter(text, "line_too_long", "jqcli.line_too_long", message, made_id))
+        return True
 
     def flush_doubles(self) -> None:
         """Write the duplicates' records that were gathered."""

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from jqcli.assembly import place_of
+from jqcli.assembly import patience_of, place_of
 from jqcli.core.codec import Scheme, read_line
 from jqcli.core.letter import Letter, claim_of, extend_letter, find_members, parse_letter
 from jqcli.core.prepare import id_text, key_member
@@ -144,7 +144,7 @@ class _Lives:
     def open(self, settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
         """Open the results, and write down that the redrive begins."""
         done = Done(wanted=None if self._selection.may_change else self._selection.keys)
-        results = open_results(place_of(settings, stdout_fd, is_wanted), done)
+        results = open_results(place_of(settings, stdout_fd, is_wanted), done, patience_of(settings, is_wanted))
         self._selection.keys.clear()
         path = _results_path(settings)
         if self._log.header is None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jqcli.edge.digest import summary_object, summary_text
+from jqcli.edge.level import INFO, WARNING, add_level
 from jqcli.edge.outputs import is_journal
 from jqcli.edge.text import safe
 
@@ -23,17 +24,22 @@ _READER_GONE = 141
 
 def say(text: str) -> None:
     """Say one line on stderr."""
-    _write(f"jq-run: {safe(text, 2000)}\n")
+    _write(f"jq-run: {safe(text, 2000)}\n", INFO)
 
 
 def say_beginning(settings: Settings, outputs: Outputs) -> None:
     """Say what was set aside and what is settled already, to whoever watches."""
-    if settings.quiet or not (os.isatty(2) or settings.verbose):
+    if not is_talkative(settings):
         return
     for name in outputs.renamed:
         say(f"set aside: {name}")
     if outputs.settled.count:
         say(f"going on: earlier runs have settled {outputs.settled.count:,} lines of {settings.output}")
+
+
+def is_talkative(settings: Settings) -> bool:
+    """Tell whether what is no failure is spoken of."""
+    return not settings.quiet and (os.isatty(2) or settings.verbose > 0)
 
 
 def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_letters: bool) -> None:
@@ -43,10 +49,11 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
     if settings.summary == "json":
         found = summary_object(snapshot, run=run, exit_code=code, results=results, dlq=dlq)
         # Not orjson: an id may be an integer of any size, and a terminal must get no C1 control nor bidi mark.
-        _write(json.dumps(found, separators=(",", ":")) + "\n")
+        _write(json.dumps(found, separators=(",", ":")) + "\n", None)
     elif _is_digest_wanted(settings, code):
         retry = retry_command(settings) if dlq is not None and snapshot.dead else None
-        _write(summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry))
+        text = summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry)
+        _write(text, WARNING if code else INFO)
 
 
 def retry_command(settings: Settings) -> str:
@@ -62,7 +69,8 @@ def _is_digest_wanted(settings: Settings, code: int) -> bool:
     return code != 0 or os.isatty(2)
 
 
-def _write(text: str) -> None:
+def _write(text: str, level: int | None) -> None:
+    text = text if level is None else add_level(text, level)
     if sys.stderr is not None:  # None where fd 2 is closed
         with suppress(OSError):
             sys.stderr.write(text)

@@ -15,6 +15,7 @@ from jqcli.edge.interrupt import Interrupts
 from jqcli.edge.printed import Printed
 from jqcli.edge.screen import is_live
 from jqcli.edge.source import Source
+from jqcli.edge.systemd import take_notifier
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, Specs, pack_setup
 from jqcli.errors import JqcliError, StopNow, UsageError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from jqcli.core.tally import Tally
     from jqcli.edge.feed import Feed
     from jqcli.edge.outputs import Outputs
+    from jqcli.edge.ping import Ping
+    from jqcli.edge.scrape import Endpoint
     from jqcli.engine.base import Engine
     from jqcli.loop import Loop
 
@@ -54,6 +57,24 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
 
     With `redrive`, the jobs are those of its dead letters, and what becomes of them is written where it says.
     """
+    if settings.ping is None:
+        return _execute(settings, redrive, None)
+    from jqcli.edge.ping import Ping  # noqa: PLC0415 - brings urllib with it, 50 ms
+    from jqcli.report import is_talkative, say  # noqa: PLC0415 - as below
+
+    ping = Ping(settings.ping, say if is_talkative(settings) else lambda _: None)
+    code = JqcliError.exit_code
+    try:
+        code = _execute(settings, redrive, ping)
+    except JqcliError as error:
+        code = error.exit_code
+        raise
+    finally:
+        ping.say_end(code)
+    return code
+
+
+def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> int:
     # Few of a run's objects live in cycles, but a collection walks all that are alive: 3 % of a run of small jobs, and
     # a third of reading back.
     gc.set_threshold(100_000, 50, 1000)
@@ -62,6 +83,7 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
         stack.callback(source.close)
         selector = stack.enter_context(selectors.DefaultSelector())
         scheme = scheme_of(settings)
+        notifier = take_notifier(os.environ)  # before workers get this environment
         printed = None
         if is_live("none" if settings.quiet else settings.progress, sys.stderr) and settings.engine == "process":
             printed = Printed()
@@ -76,6 +98,7 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
         try:
             policies = engine.start(lambda: not interrupts.received)
             is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
+            endpoint = _listen(settings, selector)
             if redrive is None:
                 outputs = open_files(settings, stdout_fd, is_wanted)
             else:
@@ -87,6 +110,11 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
         loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
         if redrive is not None:
             redrive.count_before(loop.tally)
+        if endpoint is not None:
+            stack.callback(endpoint.close)
+        if ping is not None:
+            ping.run = loop.run_id
+        loop.observers.add(*(each for each in (endpoint, notifier, ping) if each is not None))
         if printed is not None:
             selector.register(printed.fd, selectors.EVENT_READ, lambda _: _pass_on(printed.read(), loop))
             stack.callback(printed.close)
@@ -95,7 +123,7 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
 
 def _open_source(settings: Settings) -> Source:
     for path in settings.inputs:
-        _refuse_records(path)
+        refuse_records(path)
     return Source(settings.inputs, max_line=settings.max_line)
 
 
@@ -104,6 +132,7 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | No
     from jqcli.report import say, say_end  # noqa: PLC0415 - see above
 
     problem: JqcliError | None = None
+    code, has_letters = JqcliError.exit_code, True
     try:
         code = loop.run()
     except JqcliError as error:
@@ -112,13 +141,13 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | No
         if printed is not None:
             _pass_on(printed.read_rest(), loop)
         snapshot = loop.snapshot(time.monotonic())
-        loop.screen.close(snapshot)
-    has_letters = True
-    try:
-        has_letters = outputs.letters.close()
-    except JqcliError as error:
-        if problem is None:  # what came before it is what happened
-            code, problem = error.exit_code, error
+        loop.observers.close(snapshot)
+        try:
+            has_letters = outputs.letters.close()
+        except JqcliError as error:
+            if problem is None:  # what came before it is what happened
+                code, problem = error.exit_code, error
+        loop.observers.end(snapshot, code)
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters)
@@ -141,9 +170,17 @@ def _guard_stdout() -> Iterator[int]:
         os.close(kept)
 
 
+def _listen(settings: Settings, selector: selectors.BaseSelector) -> Endpoint | None:
+    if settings.metrics_port is None:
+        return None
+    from jqcli.edge.scrape import Endpoint  # noqa: PLC0415 - few runs are scraped
+
+    return Endpoint(settings.metrics_port, selector)
+
+
 def _pass_on(lines: list[str], loop: Loop) -> None:
     for line in lines:
-        loop.screen.say(line)
+        loop.observers.say(line)
 
 
 def _notify(engine: Engine, count: int) -> None:
@@ -170,12 +207,12 @@ def _make_engine(
 
 
 def scheme_of(settings: Settings) -> Scheme:
-    """Return how the lines of a run become jobs."""
+    """Return how lines of this run become jobs."""
     names = tuple(handler.name for handler in settings.handlers if handler.name is not None)
     return Scheme(settings.input_format, settings.key, settings.tenant, names)
 
 
-def _refuse_records(path: str) -> None:
+def refuse_records(path: str) -> None:
     """Refuse an input whose first line is a record of ours: nearly always a slip."""
     if path == "-" or not os.path.isfile(path):
         return

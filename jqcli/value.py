@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TYPE_NAME = re.compile(r"[^\W\d]\w*(?:\.(?:[^\W\d]\w*|<locals>))*")
 _YES = frozenset({"1", "true", "yes", "on"})
+_MOST_PORT = 65535
 _NO = frozenset({"0", "false", "no", "off"})
 
 
@@ -140,6 +141,28 @@ def whole_or_auto(value: object) -> int | None:
         return whole(1)(value)
     except ValueError as error:
         raise ValueError(f"{error}, nor auto") from None
+
+
+def address(value: object) -> tuple[str, int]:
+    """Return (host, port) of `[HOST:]PORT`; the host is this machine's own where none is named.
+
+    >>> address("9464"), address("0.0.0.0:80"), address("[::1]:80")
+    (('127.0.0.1', 9464), ('0.0.0.0', 80), ('::1', 80))
+    """
+    host, _, port = str(value).rpartition(":")
+    if not isinstance(value, (int, str)) or isinstance(value, bool) or not re.fullmatch(r"\d{1,5}", port, re.ASCII):
+        raise ValueError(f"{value!r} is not a port; write 9464, or 0.0.0.0:9464 for all to see")
+    if not 1 <= int(port) <= _MOST_PORT:
+        raise ValueError(f"{port} is not a port; ports are 1 to {_MOST_PORT}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def web_address(value: object) -> str:
+    """Return an http or https URL."""
+    url = text(value)
+    if re.fullmatch(r"https?://[^\s/?#]+[^\s]*", url, re.ASCII | re.IGNORECASE):
+        return url
+    raise ValueError(f"{value!r} is not a URL; write https://hc-ping.com/<uuid>")
 
 
 def dotted_path(value: object) -> str:

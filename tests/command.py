@@ -146,6 +146,7 @@ class Folder:
 
     def __init__(self, path):
         self.path = path
+        self.runtime = path.parent / f"{path.name}.runtime"  # runs of others are not seen
         self._started = []
         self._screens = []
 
@@ -170,7 +171,9 @@ class Folder:
     def env(self, **more):
         """Return an environment without anything that the user's shell says to jq-run."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JQ_RUN_")}
-        return kept | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "80"} | more
+        self.runtime.mkdir(exist_ok=True)
+        own = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "80", "XDG_RUNTIME_DIR": str(self.runtime)}
+        return kept | own | more
 
     def run(self, *args, stdin=b"", code=None, deed=True, limit=LIMIT, is_calm=True, **env):
         """Run to the end; with `code`, that must be the exit code. `is_calm`: no traceback but a handler's own."""

@@ -136,8 +136,8 @@ def count_by_region(orders):
 
 
 def test_every_option_in_the_pages_and_the_samples_exists(orders):
-    commands = ("jq-run", "jq-run verify", "jq-run dlq retry", "jq-run dlq drop")
-    helped = "".join(run(orders, f"{each} --help", COLUMNS="200").out.decode() for each in commands)
+    every = "for command in '' check verify 'dlq retry' 'dlq drop' ps top handlers; do jq-run $command --help; done"
+    helped = run(orders, every, COLUMNS="200").out.decode()
     known = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
     assert len(known) >= 50
     for text in (README, PAGE, (SAMPLE / "pipeline.sh").read_text(), (SAMPLE / "crontab").read_text()):

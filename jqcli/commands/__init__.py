@@ -10,12 +10,15 @@ import typer
 from typer.main import get_command
 
 from jqcli import __version__
+from jqcli.commands.check import check
 from jqcli.commands.dlq import dlq
 from jqcli.commands.ending import end
 from jqcli.commands.group import RootGroup
 from jqcli.commands.handlers import handlers
 from jqcli.commands.plain import PlainCommand
+from jqcli.commands.ps import ps
 from jqcli.commands.run import run
+from jqcli.commands.top import top
 from jqcli.commands.verify import verify
 from jqcli.edge import failpoint
 
@@ -35,6 +38,9 @@ app = typer.Typer(
 app.command("run", cls=PlainCommand, epilog=EPILOG)(run)
 app.command("verify", cls=PlainCommand)(verify)
 app.command("handlers", cls=PlainCommand)(handlers)
+app.command("check", cls=PlainCommand, epilog=EPILOG)(check)
+app.command("ps", cls=PlainCommand)(ps)
+app.command("top", cls=PlainCommand)(top)
 app.add_typer(dlq, name="dlq")
 
 

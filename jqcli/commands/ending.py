@@ -11,6 +11,7 @@ from typing import TextIO
 
 from typer import TyperException
 
+from jqcli.edge.level import ERROR, INFO, add_level
 from jqcli.edge.text import safe
 from jqcli.errors import JqcliError, ReaderGoneError
 
@@ -30,24 +31,24 @@ def end(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except JqcliError as error:
-        say(str(error))
+        say(str(error), ERROR)
         return error.exit_code
     except TyperException as error:
-        say(_first_small(error.format_message().rstrip(".")))
+        say(_first_small(error.format_message().rstrip(".")), ERROR)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - whatever it is, it is ours, and 70 is its code
-        say(_describe_bug(error))
+        say(_describe_bug(error), ERROR)
         return BUG
     return code if isinstance(code, int) else 0
 
 
-def say(message: str) -> None:
+def say(message: str, level: int = INFO) -> None:
     """Tell people something, on stderr; control bytes are shown, not sent to the terminal."""
     lines = [safe(line, _LINE) for line in message.split("\n")]
     stream: TextIO | None = sys.stderr  # None where fd 2 is closed, and then print would take stdout
     if stream is not None:
         with suppress(OSError):
-            print("jq-run:", "\n".join(lines), file=stream, flush=True)
+            print(add_level("jq-run: " + "\n".join(lines), level), file=stream, flush=True)
 
 
 def _first_small(text: str) -> str:

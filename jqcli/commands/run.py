@@ -66,6 +66,9 @@ def run(
         Text,
         declare(FILES, "durability", "HOW", "Sync: full, batch or none. (batch)", words=allowed.DURABILITIES),
     ] = None,
+    lock_wait: Annotated[
+        Text, declare(FILES, "lock_wait", "DUR", "Wait so long for another run to let the results go. (0)")
+    ] = None,
     workers: Annotated[
         Text,
         declare(POOL, "workers", "N", "Processes; 0 is --engine inline. (usable CPUs)", short="-j"),
@@ -126,6 +129,9 @@ def run(
         Flag, declare(FLOW, "adaptive", "", "Find out how many jobs should run at once, up to -j.")
     ] = None,
     spill: Annotated[Text, declare(FLOW, "spill", "SIZE", "Most bytes of waiting jobs set aside. (1GiB)")] = None,
+    dry_run: Annotated[
+        Flag, declare(SEEN, "dry_run", "", "Say what would be done, and do nothing: `check`.", short="-n")
+    ] = None,
     progress: Annotated[
         Text,
         declare(SEEN, "progress", "KIND", "auto, live, plain, json or none. (auto)", words=allowed.PROGRESSES),
@@ -133,19 +139,41 @@ def run(
     summary: Annotated[
         Text, declare(SEEN, "summary", "KIND", "auto, text, json or none. (auto)", words=allowed.SUMMARIES)
     ] = None,
+    status_file: Annotated[
+        Text, declare(SEEN, "status_file", "FILE", "Keep the state of the run there, as JSON.")
+    ] = None,
+    metrics_file: Annotated[
+        Text, declare(SEEN, "metrics_file", "FILE", "Metrics for a collector of text files, every 15 s.")
+    ] = None,
+    metrics_port: Annotated[
+        Text, declare(SEEN, "metrics_port", "PORT", "Serve the metrics at [HOST:]PORT. (127.0.0.1)")
+    ] = None,
+    log_file: Annotated[Text, declare(SEEN, "log_file", "FILE", "Append what went wrong, one line an event.")] = None,
+    log_format: Annotated[
+        Text, declare(SEEN, "log_format", "FORM", "text or json. (text)", words=allowed.LOG_FORMATS)
+    ] = None,
+    events: Annotated[Text, declare(SEEN, "events", "FILE", "Append every change of every job, as JSON Lines.")] = None,
+    trace: Annotated[Text, declare(SEEN, "trace", "FILE", "Write a trace that Perfetto opens.")] = None,
+    ping: Annotated[Text, declare(SEEN, "ping", "URL", "Tell a monitor: URL/start, then URL/<exit code>.")] = None,
     quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
     verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,
     config: ConfigOption = None,
     profile: ProfileOption = None,
 ) -> int:
     """Run every job of the inputs; results on stdout or in a file, dead letters in a file."""
+    settings = build(ctx, config, profile, is_dry=bool(dry_run))
     # Here so that help, completion and the other commands do not pay for the engine.
+    if settings.dry_run:
+        from jqcli.preview import preview  # noqa: PLC0415
+
+        return preview(settings, explain=False, as_json=settings.summary == "json")
     from jqcli.run import execute  # noqa: PLC0415
 
-    return execute(_build(ctx, config, profile))
+    return execute(settings)
 
 
-def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Settings:
+def build(ctx: typer.Context, config: str | None, profile: str | None, *, is_dry: bool = False) -> Settings:
+    """Return the settings of this command line; a dry run looks where a run at a terminal would write."""
     return build_settings(
         given_options(ctx, OPTION_NAMES) | {"inputs": ctx.params["inputs"] or ()},
         load_config(config, profile),
@@ -153,7 +181,7 @@ def _build(ctx: typer.Context, config: str | None, profile: str | None) -> Setti
         installed=installed_handlers(),
         commands=_commands(ctx),
         stdin_tty=os.isatty(0),
-        stdout_tty=os.isatty(1),
+        stdout_tty=is_dry or os.isatty(1),
         cpus=usable_cpus(),
     )
 

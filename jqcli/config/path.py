@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from glob import glob, has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jqcli.config.given import Given, pick
+from jqcli.config.given import Given, option_of, pick
 from jqcli.errors import UsageError, suggest
 from jqcli.value import text
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 STDIN = STDOUT = "-"
+BESIDE = ("status_file", "metrics_file", "log_file", "events", "trace")  # settings that name a further file to write
 _SUFFIXES = re.compile(r"(\.(jsonl|ndjson|json|txt))?(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 
 
@@ -125,6 +126,28 @@ def check_apart(inputs: Sequence[str], output: str | None, dlq: str) -> None:
                 f"{source}: an input that is this run's own --dlq; choose another -d, "
                 f"or give its jobs a new life with `jq-run dlq retry {source}`"
             )
+
+
+def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], inputs: Sequence[str]) -> dict[str, Any]:
+    """Return the paths of the further files that were asked for, by setting name.
+
+    Raises UsageError for one that cannot be a file of its own: these are overwritten.
+    """
+    taken = {**{path: path for path in inputs}, **{option_of(name): path for name, path in outputs.items() if path}}
+    found: dict[str, Any] = {}
+    for name in BESIDE:
+        path = found[name] = pick(given, name, text, None)
+        if path is None:
+            continue
+        where = given[name].where
+        _check_target(given, name, path)
+        if Path(path).exists() and not Path(path).is_file():
+            raise UsageError(f"{where}: {path} is no regular file")
+        same = next((other for other, target in taken.items() if _is_same(path, target)), None)
+        if same is not None:
+            raise UsageError(f"{where}: {path} is the file of {same} too; choose another")
+        taken[where] = path
+    return found
 
 
 def _is_same(one: str, other: str) -> bool:

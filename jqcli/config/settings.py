@@ -11,7 +11,7 @@ from jqcli.config.file import OPTION_NAMES
 from jqcli.config.flow import BREAKER_ACTIONS, read_flow
 from jqcli.config.given import Given, Layer, option_of, pick, variable_of
 from jqcli.config.handler import FORMS, HandlerSpec, find_handler
-from jqcli.config.path import check_apart, expand_inputs, find_dlq, find_output
+from jqcli.config.path import check_apart, expand_inputs, find_beside, find_dlq, find_output
 from jqcli.errors import UsageError, suggest
 from jqcli.policy import ASKED_NAMES, POLICY_PARSERS, Policy, check_backoff
 from jqcli.quantity import format_duration
@@ -27,6 +27,7 @@ ENGINES = ("process", "inline")
 DURABILITIES = ("full", "batch", "none")
 PROGRESSES = ("auto", "live", "plain", "json", "none")
 SUMMARIES = ("auto", "text", "json", "none")
+LOG_FORMATS = ("text", "json")
 DEDUPES = ("run", "off")
 
 __all__ = ["BREAKER_ACTIONS", "Settings", "build_settings"]
@@ -80,6 +81,16 @@ class Settings:
     summary: str
     quiet: bool
     verbose: int
+    dry_run: bool
+    lock_wait: float
+    ping: str | None
+    status_file: str | None
+    metrics_file: str | None
+    metrics_port: tuple[str, int] | None
+    log_file: str | None
+    log_format: str
+    events: str | None
+    trace: str | None
     tag: str | None = None
 
 
@@ -104,6 +115,7 @@ def build_settings(
     output = find_output(given, inputs, stdout_tty=stdout_tty)
     dlq = find_dlq(given, inputs, output)
     check_apart(inputs, output, dlq)
+    beside = find_beside(given, {"output": output, "dlq": dlq}, inputs)
     engine, workers = choose_engine(given, cpus)
     quiet, verbose = choose_voice(given)
     handler, handlers = choose_handlers(given, file, installed)
@@ -122,6 +134,7 @@ def build_settings(
         verbose=verbose,
         **read_flow(given, file.tenants),
         **read_plain(given),
+        **beside,
     )
 
 
@@ -233,4 +246,9 @@ def read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
         "fresh": pick(given, "fresh", v.flag, default=False),
         "progress": pick(given, "progress", v.choice(*PROGRESSES), "auto"),
         "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
+        "lock_wait": pick(given, "lock_wait", v.seconds, 0.0),
+        "ping": pick(given, "ping", v.web_address, None),
+        "log_format": pick(given, "log_format", v.choice(*LOG_FORMATS), "text"),
+        "dry_run": pick(given, "dry_run", v.flag, default=False),
+        "metrics_port": pick(given, "metrics_port", v.address, None),
     }

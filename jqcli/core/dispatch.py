@@ -66,6 +66,7 @@ class Dispatch:
         self._keeps_order = keeps_order
         self._turn: deque[Batch] = deque()
         self._batches: dict[int, Batch] = {}
+        self.batches = self._batches  # for others to look at
         self.gate = gate
         self._backlog = Backlog(gate, sizer)
         self._pending: dict[bytes, Pending] = {}
@@ -317,8 +318,6 @@ class Dispatch:
     def _release(self, batch: Batch) -> None:
         self.bytes -= len(batch.data)
         del self._batches[batch.number]
-
-    # Jobs as objects
 
     def _make_pending(self, batch: Batch, index: int) -> Pending:
         line = batch.line(index)

@@ -36,6 +36,7 @@ _KEPT_BYTES = 200
 _NL = orjson.OPT_APPEND_NEWLINE
 _ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
 _RESULT_STATUSES = ("completed", "duplicate", "skipped")
+_DURATION = re.compile(rb',"duration":([0-9.]+)\}\n')
 
 
 class LetterHead(NamedTuple):
@@ -151,6 +152,11 @@ def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:
     return orjson.dumps(record, None, _NL)
 
 
+def oversized_message(part: OversizedLine) -> str:
+    """Return what is said of a line that was too long to be read."""
+    return f"a line of {part.size} bytes; see --max-line"
+
+
 def oversized_letter(
     head: LetterHead, source: str, made_id: str, part: OversizedLine, message: str, dead_at: float
 ) -> bytes:
@@ -184,6 +190,15 @@ def _origin(head: LetterHead, where: str, job: Job | None, dead_at: float) -> di
         "dead_at": timestamp(dead_at),
         "redrives": 0,
     }
+
+
+def durations_of(records: Sequence[bytes | memoryview]) -> list[tuple[int, int]]:
+    r"""Return (microseconds, 1) for each record of results: for those whose worker died before it told them.
+
+    >>> durations_of([b'{"result":{"duration":9},"attempts":1,"duration":0.000250}\n'])
+    [(250, 1)]
+    """
+    return [(round(float(text) * 1e6), 1) for text in _DURATION.findall(b"".join(records))]
 
 
 def read_first(record: bytes, members: dict[str, Any] | None = None) -> First:

@@ -6,11 +6,16 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import exp, log
+from math import exp, inf, log
 
 # Latencies are kept in buckets whose borders grow by 5 %, so a percentile is off by 2.5 % at most.
 _GROWTH = log(1.05)
 _FLOOR_US = 1.0
+# Seconds; three to a decade, from the shortest job that is worth a number to an hour.
+BORDERS = (
+    *(1e-05, 2.5e-05, 5e-05, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, inf),
+)
 _MASK = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|'[^']*'|\"[^\"]*\"|(?:/[\w.\-]+)+|\d+(?:\.\d+)?")
 _RATE_WINDOW = 5.0
 _MAX_GROUPS = 200
@@ -62,7 +67,11 @@ class FlowState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that can be shown of a run at one moment; times in seconds, rates in jobs/s."""
+    """Everything that can be shown of a run at one moment; times in seconds, rates in jobs/s.
+
+    `errors` are the largest of `error_groups`, `busy` is the sum of all attempts' durations, `histogram` how many took
+    no longer than each border.
+    """
 
     elapsed: float
     read: int
@@ -89,6 +98,9 @@ class Snapshot:
     errors: tuple[ErrorGroup, ...]
     state: str
     flow: FlowState | None = None
+    busy: float = 0.0
+    error_groups: int = 0
+    histogram: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -106,6 +118,7 @@ class Tally:
     retries: int = 0
     crashes: int = 0
     timeouts: int = 0
+    busy: float = 0.0
     groups: dict[str, ErrorGroup] = field(default_factory=dict)
     _latency: dict[int, int] = field(default_factory=dict)
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
@@ -142,6 +155,7 @@ class Tally:
         """Add `count` attempts that took this long."""
         bucket = int(log(max(microseconds, _FLOOR_US)) / _GROWTH)
         self._latency[bucket] = self._latency.get(bucket, 0) + count
+        self.busy += microseconds * count / 1e6
 
     def percentiles(self) -> tuple[float | None, float | None, float | None]:
         """Return p50, p95 and p99 of attempt durations in seconds; None before the first attempt."""
@@ -156,6 +170,18 @@ class Tally:
             while len(found) < 3 and seen >= wanted[len(found)]:
                 found.append(exp((bucket + 0.5) * _GROWTH) / 1e6)
         return (found[0], found[1], found[2])
+
+    def histogram(self) -> tuple[tuple[float, int], ...]:
+        """Return each border in seconds with how many attempts took no longer; the last border is infinite."""
+        left = sorted((exp((bucket + 0.5) * _GROWTH) / 1e6, count) for bucket, count in self._latency.items())
+        found: list[tuple[float, int]] = []
+        seen = at = 0
+        for border in BORDERS:
+            while at < len(left) and left[at][0] <= border:
+                seen += left[at][1]
+                at += 1
+            found.append((border, seen))
+        return tuple(found)
 
     def mark(self, now: float) -> None:
         """Remember how far the run is at this moment (monotonic seconds), for the recent rate."""

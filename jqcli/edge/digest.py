@@ -53,7 +53,7 @@ def summary_text(
 
 
 def summary_object(
-    snapshot: Snapshot, *, run: str, exit_code: int, results: str | None, dlq: str | None
+    snapshot: Snapshot, *, run: str, exit_code: int | None, results: str | None, dlq: str | None
 ) -> dict[str, object]:
     """Return the summary for programs; durations in seconds, `rate` in jobs/s over the whole run."""
     names = ("read", *_OUTCOMES, "settled_before", "attempts", "retries", "crashes", "timeouts")
@@ -129,7 +129,7 @@ def _error_lines(snapshot: Snapshot, width: int) -> list[str]:
     shown = snapshot.errors[:_MOST_ERRORS]
     column = max(16, *(len(safe(group.reason, 21)) for group in shown)) if shown else 0
     lines = [_error_line(group, column, width) for group in shown]
-    rest = len(snapshot.errors) - len(shown)
+    rest = max(snapshot.error_groups, len(snapshot.errors)) - len(shown)
     return [*lines, f"  {'':>7}  … and {_number(rest, 'more group')}"] if rest > 0 else lines
 
 

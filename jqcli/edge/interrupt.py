@@ -17,13 +17,14 @@ class Interrupts:
     """Receives SIGINT, SIGTERM and SIGHUP while it is entered; one that was ignored before stays ignored.
 
     `fd` becomes readable with each signal, so that a selector wakes. `notify` is called inside the signal handler,
-    with how many signals there were.
+    with how many signals there were. SIGUSR1 stops nothing: it is a question, see `take_question`.
     """
 
     def __init__(self, notify: Callable[[int], None]) -> None:
         self.received: list[int] = []
         self._notify = notify
         self._before: dict[int, object] = {}
+        self._is_asked = False
         self.fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
@@ -32,6 +33,7 @@ class Interrupts:
         for number in STOPPING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._receive)
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,6 +50,14 @@ class Interrupts:
             os.read(self.fd, 4096)
         except BlockingIOError:
             return
+
+    def take_question(self) -> bool:
+        """Tell, once for each time, whether somebody asked by SIGUSR1 how far the run is."""
+        is_asked, self._is_asked = self._is_asked, False
+        return is_asked
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is Python's
+        self._is_asked = True
 
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is Python's
         self.received.append(number)

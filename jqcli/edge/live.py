@@ -30,6 +30,7 @@ class LiveScreen:
     """
 
     interval = 0.25
+    is_drawn = True
 
     def __init__(self, stream: TextIO, title: str) -> None:
         self._title = title

@@ -5,24 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.settled import Settled
 from jqcli.edge import failpoint
 from jqcli.edge.journal import read_letters, read_results
-from jqcli.edge.lock import is_still, lock_for_append, lock_for_run, unlock
+from jqcli.edge.lock import Patience, is_still, lock_for_append, lock_for_run, unlock
 from jqcli.edge.merge import tidy
 from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
 from jqcli.edge.target import open_target
 from jqcli.errors import FileError, ForeignFileError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jqcli.edge.redrive_outputs import RedriveLetters
 
 _HEAD = b'{"id":'
+NO_PATIENCE = Patience(0.0)
 
 
 class Place(NamedTuple):
@@ -67,8 +69,8 @@ def journal_path(output: str | None) -> str | None:
     return printable(os.path.abspath(output)) if output is not None and is_journal(output) else None
 
 
-def open_outputs(place: Place) -> Outputs:
-    """Open results and DLQ of a run.
+def open_outputs(place: Place, patience: Patience = NO_PATIENCE) -> Outputs:
+    """Open results and DLQ of a run; where another run has the results, wait for it with `patience`.
 
     Raises LockedError where another run has the results, ForeignFileError where a file is not this run's, FileError
     where it cannot be opened, and StopNow when it is not wanted any more. Then no file was changed.
@@ -81,12 +83,12 @@ def open_outputs(place: Place) -> Outputs:
         return Outputs(stream, _open_letters(place, None, settled, renamed), settled, renamed)
     assert place.output is not None  # noqa: S101 - a journal has a path
     is_new = not os.path.exists(place.output)
-    fd = _lock_results(place.output)
+    fd = _lock_results(place.output, patience)
     try:
         if place.fresh and os.fstat(fd).st_size:
             renamed.append(_set_aside(place.output))
             os.close(fd)
-            fd = _lock_results(place.output)
+            fd = _lock_results(place.output, patience)
         read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
         _check_tail(fd, place.output)
         letters = _open_letters(place, journal_path(place.output), settled, renamed)
@@ -100,12 +102,12 @@ def open_outputs(place: Place) -> Outputs:
         raise
 
 
-def open_results(place: Place, settled: Settled) -> Results:
+def open_results(place: Place, settled: Settled, patience: Patience = NO_PATIENCE) -> Results:
     """Open the results alone, for a redrive, and read into `settled` what of them matters to it."""
     if not is_journal(place.output):
         return _open_stream(place)
     assert place.output is not None  # noqa: S101 - a journal has a path
-    fd = _lock_results(place.output)
+    fd = _lock_results(place.output, patience)
     try:
         read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
         _check_tail(fd, place.output)
@@ -116,14 +118,55 @@ def open_results(place: Place, settled: Settled) -> Results:
     return ResultsFile(fd, place.output)
 
 
-def _lock_results(path: str) -> int:
+def read_settled(place: Place) -> Settled:
+    """Return what `open_outputs` would find settled; takes no lock, makes no file and changes none.
+
+    Raises ForeignFileError and FileError as that does.
+    """
+    settled = Settled()
+    if place.fresh or not is_journal(place.output):
+        return settled
+    assert place.output is not None  # noqa: S101 - a journal has a path
+    output = journal_path(place.output)
+    with _reading(place.output) as fd:
+        if fd is not None:
+            read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
+            _check_tail(fd, place.output)
+    with _reading(place.dlq) as fd:
+        if fd is not None:
+            read_letters(fd, place.dlq, place.tag, output, settled, place.is_wanted)
+            _check_tail(fd, place.dlq)
+    return settled
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[int | None]:
+    """Give a descriptor to read from, None where there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _lock_results(path: str, patience: Patience) -> int:
     while True:
         try:
             failpoint.hit("results.open")
             fd = open_target(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
-        lock_for_run(fd, path)
+        try:
+            lock_for_run(fd, path, patience)
+        except BaseException:
+            os.close(fd)
+            raise
         if is_still(fd, path):
             return fd
         os.close(fd)

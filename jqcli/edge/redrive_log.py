@@ -23,7 +23,7 @@ import orjson
 from jqcli.core.letter import claim_of, status_of
 from jqcli.core.lookup import Lookup, entry
 from jqcli.edge.letter import LetterFile
-from jqcli.edge.lock import find_holder, is_still, lock_for_run
+from jqcli.edge.lock import Patience, find_holder, is_still, lock_for_run
 from jqcli.edge.sink import cut_torn_tail, write_whole
 from jqcli.errors import FileError, LockedError
 
@@ -218,7 +218,7 @@ def _lock(path: str, dlq: str) -> int:
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
         try:
-            lock_for_run(fd, path)
+            lock_for_run(fd, path, Patience(0.0))
         except LockedError:
             holder = find_holder(fd)
             os.close(fd)

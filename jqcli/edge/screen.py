@@ -8,6 +8,7 @@ from dataclasses import asdict
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol
 
+from jqcli.edge.level import INFO, add_level
 from jqcli.edge.terminal import is_ready
 from jqcli.edge.text import describe_flow, safe, show_percent, show_rate
 from jqcli.quantity import format_duration
@@ -24,6 +25,8 @@ class Screen(Protocol):
 
     interval: float
     """Seconds between two updates; inf where none is wanted."""
+    is_drawn: bool
+    """Whether it draws over itself, so that all other text has to go through `say`."""
 
     def update(self, snapshot: Snapshot) -> None:
         """Show this moment."""
@@ -39,6 +42,7 @@ class NoScreen:
     """Shows nothing."""
 
     interval = inf
+    is_drawn = False
 
     def update(self, snapshot: Snapshot) -> None:
         """Do nothing."""
@@ -52,6 +56,8 @@ class NoScreen:
 
 class LineScreen:
     """Writes one line an update, without any control byte."""
+
+    is_drawn = False
 
     def __init__(self, stream: TextIO, interval: float, render: Callable[[Snapshot], str]) -> None:
         self.interval = interval
@@ -133,14 +139,18 @@ def _progress(snapshot: Snapshot) -> list[str]:
 
 def json_line(snapshot: Snapshot) -> str:
     """Return the snapshot as one JSON object in ASCII."""
-    fields = asdict(snapshot)
+    fields = {name: value for name, value in asdict(snapshot).items() if name not in ("busy", "histogram")}
     endless = [name for name, value in fields.items() if isinstance(value, float) and not isfinite(value)]
     # Not orjson: it writes C1 controls and bidi marks as they are, and refuses lone surrogates.
     return json.dumps(fields | dict.fromkeys(endless), separators=(",", ":"))
 
 
+def _leveled_line(snapshot: Snapshot) -> str:
+    return add_level(plain_line(snapshot), INFO)
+
+
 _LINES: dict[str, tuple[float, Callable[[Snapshot], str]]] = {
-    "live": (10.0, plain_line),
-    "plain": (10.0, plain_line),
+    "live": (10.0, _leveled_line),
+    "plain": (10.0, _leveled_line),
     "json": (1.0, json_line),
 }

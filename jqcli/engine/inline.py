@@ -55,6 +55,7 @@ class Inline:
         os.close(fd)
         self._frames: deque[tuple[Kind, bytes]] = deque()
         self._events: list[Event] = []
+        self.holders: dict[int, int] = {}
         self._runner: Runner | None = None
         self.is_attempting = False
 

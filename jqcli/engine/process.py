@@ -65,6 +65,7 @@ class Pool:
         self._wire = Wire(selector)
         self._stderr_fd = stderr_fd
         self._workers: list[Worker] = []
+        self.holders: dict[int, int] = {}
         self._events: list[Event] = []
         self._orders: list[Work | RunJobs] = []  # for which no worker has room yet
         self._policies: dict[str | None, Policy] | None = None
@@ -134,6 +135,7 @@ class Pool:
         if worker is None:
             self._events += [Returned(batch, range(lines) if order is None else order), Ended(batch)]
             return
+        self.holders[batch] = worker.number
         worker.ledger.add_run(batch, order, limits, time.monotonic())
         self._send(worker, pack(Kind.RUN, frame.BATCH.pack(batch), b"" if order is None else order.tobytes()))
 
@@ -149,6 +151,7 @@ class Pool:
 
     def _send_jobs(self, worker: Worker, jobs: RunJobs) -> None:
         batch, attempts, limits = jobs
+        self.holders[batch] = worker.number
         worker.ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
         header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
         self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
@@ -332,8 +335,6 @@ class Pool:
             if not self._workers:
                 raise
 
-    # Watching
-
     def _watch(self, now: float) -> None:
         """Bury the dead, end what takes too long, and take work back from those that are stuck."""
         for worker in list(self._workers):
@@ -381,8 +382,6 @@ class Pool:
         self._events += events
         self._orders[:0] = works
         self._send(worker, pack(Kind.RESUME))
-
-    # Choosing
 
     def _pick(self, now: float, *, is_owed: bool = False) -> Worker | None:
         """Return the worker with the least to do that can take a batch, or one that was taken back (`is_owed`)."""

@@ -122,6 +122,10 @@ def speak(payload, ctx):
     subprocess.run(["echo", "and its child as well"], check=True)
 
 
+def show_environment(payload, ctx):
+    return [name for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC") if name in os.environ]
+
+
 def garble(payload, ctx):
     os.write(int(os.environ.get("CHANNEL", sys.orig_argv[3])), b"\xff" * 64)
     time.sleep(payload.get("seconds", 0))

@@ -1,0 +1,69 @@
+"""Who looks on while a run runs: the screen, the status files, metrics, and whoever asks by a signal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from jqcli.chronicle import Chronicle, Writer
+from jqcli.edge.log import EventFile, LineFile, Log
+from jqcli.edge.metrics import MetricsFile
+from jqcli.edge.observer import Observer, Observers
+from jqcli.edge.outputs import is_journal
+from jqcli.edge.runtime import own_folder, status_path
+from jqcli.edge.screen import open_screen
+from jqcli.edge.status import About, StatusFile
+from jqcli.edge.trace import Trace
+from jqcli.errors import printable
+from jqcli.report import say
+
+if TYPE_CHECKING:
+    from jqcli.config import Settings
+    from jqcli.core.codec import Scheme
+    from jqcli.core.record import LetterHead
+    from jqcli.edge.feed import Feed
+
+
+def open_audience(settings: Settings, scheme: Scheme, source: Feed, head: LetterHead) -> tuple[Observers, Chronicle]:
+    """Return those who look on, and the chronicle for those who want each job. Raises FileError."""
+    about = _about(settings, source, head)
+    screen = open_screen("none" if settings.quiet else settings.progress, sys.stderr, about.title)
+    tell = screen.say if screen.is_drawn else say
+    others: list[Observer] = []
+    folder = own_folder()
+    if folder is not None:
+        others.append(StatusFile(status_path(folder, about.run), about, tell, is_own=True))
+    if settings.status_file is not None:
+        others.append(StatusFile(settings.status_file, about, tell, is_own=False))
+    if settings.metrics_file is not None:
+        others.append(MetricsFile(settings.metrics_file, tell))
+    writers: list[Writer] = []
+    if settings.events is not None:
+        writers.append(EventFile(LineFile(settings.events, tell), about.run))
+    if settings.log_file is not None:
+        said = {"handler": about.handler, "inputs": " ".join(about.inputs), "pid": os.getpid()}
+        log = Log(LineFile(settings.log_file, tell), about.run, as_json=settings.log_format == "json", about=said)
+        writers.append(log)
+        others.append(log)
+    if settings.trace is not None:
+        trace = Trace(LineFile(settings.trace, tell, fresh=True), about.title, about.started_at)
+        writers.append(trace)
+        others.append(trace)
+    chronicle = Chronicle(writers, head.tag, scheme)
+    if writers:
+        others.insert(0, chronicle)  # before those whose files it fills
+    return Observers(screen, others, sys.stderr), chronicle
+
+
+def _about(settings: Settings, source: Feed, head: LetterHead) -> About:
+    results = settings.output if settings.output and is_journal(settings.output) else None
+    return About(
+        run=head.run,
+        started_at=time.time(),
+        handler=printable(settings.handler.spec),
+        inputs=source.names,
+        results=None if results is None else printable(results),
+        dlq=printable(settings.dlq),
+    )

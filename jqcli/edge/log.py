@@ -1,0 +1,159 @@
+"""What happened, line by line, in a file: a log for people, or every change of every job for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from jqcli.core.change import TROUBLE, Change
+from jqcli.core.record import timestamp
+from jqcli.edge.line import to_json
+from jqcli.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from jqcli.core.tally import Snapshot
+
+_PLAIN = re.compile(r"[\w.:/@+\-]+", re.ASCII)
+_LEVELS = {"failed": "warning", "dead": "error", "stopped": "warning"}
+_MOST_TEXT = 2000
+
+
+class LineFile:
+    """A file that lines are appended to; when it can no longer be written, `say` is told once, and that is all.
+
+    Raises FileError where it cannot be opened.
+    """
+
+    def __init__(self, path: str, say: Callable[[str], None], *, fresh: bool = False) -> None:
+        self._path = path
+        self._say = say
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if fresh else os.O_APPEND)
+        try:
+            self._fd = os.open(path, flags, 0o666)
+        except OSError as error:
+            raise FileError(f"{path}: {error.strerror}") from None
+
+    def append(self, lines: Iterable[bytes]) -> None:
+        """Write lines, each of which ends in a newline."""
+        left = memoryview(b"".join(lines))
+        try:
+            while left and self._fd >= 0:
+                left = left[os.write(self._fd, left) :]
+        except OSError as error:
+            self.close()
+            self._say(f"{self._path}: cannot be written any more: {error.strerror}")
+
+    def close(self) -> None:
+        """Close the file, once."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class EventFile:
+    """Writes every change of every job as one JSON object a line."""
+
+    is_thorough = True
+
+    def __init__(self, file: LineFile, run: str) -> None:
+        self._file = file
+        self._run = run
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write these changes."""
+        self._file.append([to_json(members_of(self._run, change)) for change in changes])
+
+
+class Log:
+    """Writes how a run began and ended, and what went wrong in it; in text (logfmt) or JSON.
+
+    It is an observer of the run too, which is how it learns of workers.
+    """
+
+    interval = 1.0
+    is_thorough = False
+
+    def __init__(self, file: LineFile, run: str, *, as_json: bool, about: Mapping[str, object]) -> None:
+        self._file = file
+        self._run = run
+        self._render = to_json if as_json else _to_text
+        self._pids: dict[int, int] = {}
+        self._say("began", about)
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write those of these changes that are no progress."""
+        self._file.append(
+            self._render(members_of(self._run, change, _LEVELS.get(change.event, "info")))
+            for change in changes
+            if change.event in TROUBLE
+        )
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Note workers that were not there before."""
+        for row in snapshot.workers:
+            if row.pid and self._pids.get(row.number) != row.pid:
+                self._pids[row.number] = row.pid
+                self._say("worker", {"worker": row.number, "pid": row.pid, "restarts": row.restarts})
+
+    def end(self, snapshot: Snapshot, exit_code: int) -> None:
+        """Write how the run ended."""
+        names = ("read", "completed", "duplicate", "skipped", "dead", "unfinished", "attempts", "retries", "crashes")
+        counts = {name: getattr(snapshot, name) for name in names}
+        self._say("ended", {"exit_code": exit_code, **counts, "duration": round(snapshot.elapsed, 3)})
+        self._file.close()
+
+    def _say(self, event: str, members: Mapping[str, object]) -> None:
+        head = {"at": timestamp(time.time()), "level": "info", "run": self._run, "event": event}
+        self._file.append([self._render(head | dict(members))])
+
+
+def members_of(run: str, change: Change, level: str | None = None) -> dict[str, object]:
+    """Return a change as the members of an object; what it has not is left out."""
+    members: dict[str, object] = {"at": _stamp(change.at)}
+    if level is not None:
+        members["level"] = level
+    members |= {"run": run, "event": change.event, "job": change.id, "key": change.key}
+    if change.attempt is not None:
+        members["attempt"] = change.attempt
+    if change.worker is not None:
+        members["worker"] = change.worker
+    if change.duration is not None:
+        members["duration"] = round(change.duration, 6)
+    if change.detail:
+        members |= {name: value for name, value in change.detail.items() if value is not None}
+    return members
+
+
+def _stamp(at: float) -> str:
+    """Return a moment as `timestamp` does, for many moments of one second.
+
+    >>> _stamp(0.25)
+    '1970-01-01T00:00:00.250Z'
+    """
+    second = int(at)
+    return f"{_second(second)}{int((at - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(second: int) -> str:
+    return timestamp(second)[:-4]
+
+
+def _to_text(members: Mapping[str, object]) -> bytes:
+    r"""Return members as `name=value`, quoted as JSON where a value is not plain; in ASCII, so harmless in a terminal.
+
+    >>> _to_text({"at": "2026-01-31T06:00:00.000Z", "job": 7, "message": 'no "x"'})
+    b'2026-01-31T06:00:00.000Z job=7 message="no \\"x\\""\n'
+    """
+    said = dict(members)
+    words = [str(said.pop("at"))]
+    for name, value in said.items():
+        text = str(value)[:_MOST_TEXT]
+        words.append(f"{name}={text if _PLAIN.fullmatch(text) else json.dumps(text)}")
+    return " ".join(words).encode("ascii") + b"\n"

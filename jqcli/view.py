@@ -1,0 +1,70 @@
+"""What is to be seen of a run at one moment: the one place where counts, queue and workers are put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from jqcli.core.tally import Snapshot, Tally
+
+if TYPE_CHECKING:
+    from jqcli.core.dispatch import Dispatch
+    from jqcli.edge.feed import Feed
+    from jqcli.engine.base import Engine
+
+_MOST_ERRORS = 10
+
+
+class View(NamedTuple):
+    """What there is to look at, and the monotonic moment at which it began."""
+
+    source: Feed
+    engine: Engine
+    dispatch: Dispatch
+    tally: Tally
+    started_at: float
+
+    def take(self, now: float, state: str) -> Snapshot:
+        """Return all that can be shown at a monotonic moment."""
+        tally, dispatch, elapsed, fraction = self.tally, self.dispatch, now - self.started_at, self._fraction
+        p50, p95, p99 = tally.percentiles()
+        return Snapshot(
+            elapsed=elapsed,
+            read=tally.read,
+            completed=tally.completed,
+            duplicate=tally.duplicate,
+            skipped=tally.skipped,
+            dead=tally.dead,
+            unfinished=tally.unfinished,
+            settled_before=tally.settled_before,
+            attempts=tally.attempts,
+            retries=tally.retries,
+            crashes=tally.crashes,
+            timeouts=tally.timeouts,
+            waiting=dispatch.waiting,
+            in_flight=dispatch.in_flight,
+            rate=tally.rate(),
+            mean_rate=(tally.settled - tally.settled_before) / elapsed if elapsed > 0 else 0.0,
+            fraction=fraction,
+            eta=elapsed * (1 - fraction) / fraction if fraction else None,
+            p50=p50,
+            p95=p95,
+            p99=p99,
+            workers=self.engine.rows(now, dispatch.label),
+            errors=tally.top_errors(_MOST_ERRORS),
+            state=state,
+            flow=dispatch.gate.state(now) if dispatch.gate.is_on else None,
+            busy=tally.busy,
+            error_groups=len(tally.groups),
+            histogram=tally.histogram(),
+        )
+
+    @property
+    def _fraction(self) -> float | None:
+        """How much of the input is done, by its bytes; None where their number is not known."""
+        total = self.source.bytes_total
+        if not total:
+            return None
+        fraction = min(1.0, self.source.bytes_read / total)
+        if self.dispatch.gate.is_on and self.tally.read:
+            fraction *= self.tally.settled / self.tally.read  # much of what is read may have to wait
+        return fraction

@@ -1,0 +1,188 @@
+"""What a run leaves for a look back: its log, the changes of every job, and a trace; with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import defaultdict
+from itertools import pairwise
+
+import pytest
+
+from jqcli.core.change import Change
+from jqcli.edge.log import EventFile, LineFile
+from tests.command import wait_for
+
+JOBS = [
+    *({"n": n} for n in range(30)),
+    {"n": 3},
+    {"do": "flaky", "times": 1},
+    {"do": "skip"},
+    {"do": "snooze", "n": 1},
+    {"do": "die_once"},
+    {"do": "hang"},
+    {"do": "say_badly", "message": "\x1b[2J\nmore \u202e"},
+]
+ARGS = ("-o", "r.jsonl", "-r", "2", "-t", "1s", "--backoff-base", "5ms")
+STEPS = re.compile(
+    r"(started (failed waiting |snoozed waiting ))*(started (completed|skipped)|started failed dead)|duplicate|dead"
+)
+
+
+@pytest.fixture
+def told(folder):
+    """A run of some of everything that left all three files."""
+    folder.write("jobs.jsonl", "".join(json.dumps(job) + "\n" for job in JOBS) + "{\n" + '"' + "x" * 2000 + '"\n')
+    ran = folder.run(
+        "jobs.jsonl", *ARGS, "--max-line", "1000", "--log-file", "log", "--log-format", "json",
+        "--events", "events.jsonl", "--trace", "trace.json", "--summary", "json", code=1, limit=60,
+    )  # fmt: skip
+    folder.summary = ran.summary
+    return folder
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_job_goes_from_state_to_state_up_to_its_record(told):
+    steps = defaultdict(list)
+    for event in lines_of(told / "events.jsonl"):
+        assert event["run"] == told.summary["run"]
+        steps[event["job"]].append(event["event"])
+    for job, names in steps.items():
+        assert STEPS.fullmatch(" ".join(names)), (job, names)
+    records = lines_of(told / "r.jsonl") + lines_of(told / "jobs.dlq.jsonl")
+    outcomes = {record["id"]: record.get("status", "dead") for record in records}
+    assert {job: names[-1] for job, names in steps.items()} == outcomes
+    assert len(outcomes) == len(JOBS) + 2
+
+
+def test_events_name_key_attempt_worker_duration_and_what_was_wrong(told):
+    events = lines_of(told / "events.jsonl")
+    keys = {record["id"]: record["key"] for record in lines_of(told / "r.jsonl") + lines_of(told / "jobs.dlq.jsonl")}
+    assert all(event["key"] == keys[event["job"]] for event in events)
+    results = {record["id"]: record for record in lines_of(told / "r.jsonl")}
+    for event in events:
+        if event["event"] == "completed":
+            record = results[event["job"]]
+            assert (event["attempt"], event["duration"]) == (record["attempts"], record["duration"])
+        if event["event"] in ("started", "completed", "failed"):
+            assert event["worker"] in (0, 1)
+    verdicts = {event["verdict"] for event in events if event["event"] in ("failed", "snoozed")}
+    assert verdicts == {"error", "snooze", "crash", "timeout"}
+    reasons = {event["reason"] for event in events if event["event"] == "dead"}
+    assert reasons == {"timeout", "max_attempts", "invalid_json", "line_too_long"}
+
+
+def test_ids_beyond_64_bits_come_through_in_status_events_trace_and_log(folder):
+    number = 2**70 + 1
+    folder.write("jobs.jsonl", [{"id": number, "payload": {"do": "reject"}}, {"id": number + 1, "payload": {"n": 1}}])
+    folder.run("jobs.jsonl", *ARGS, "--status-file", "s", "--events", "e", "--trace", "t", "--log-file", "l", code=1)
+    assert {event["job"] for event in lines_of(folder / "e")} == {number, number + 1}
+    assert json.loads((folder / "s").read_text())["errors"][0]["sample_id"] == number
+    assert f'"{number + 1}"' in (folder / "t").read_text()
+    assert f" job={number} " in (folder / "l").read_text()
+
+
+def test_moments_are_in_order_within_each_job_and_durations_are_kept(told):
+    at = {}
+    for event in lines_of(told / "events.jsonl"):
+        assert event["at"] >= at.get(event["job"], "")
+        at[event["job"]] = event["at"]
+
+
+def test_the_trace_keeps_to_the_trace_event_format(told):
+    """As its document says of each phase: which members there are, and of which types."""
+    trace = json.loads((told / "trace.json").read_text())
+    for event in trace:
+        assert isinstance(event["name"], str)
+        assert isinstance(event["pid"], int)
+        assert isinstance(event["tid"], int)
+        assert event["ph"] in ("X", "i", "C", "M")
+        if event["ph"] == "M":
+            assert event["name"] in ("process_name", "thread_name")
+            assert isinstance(event["args"]["name"], str)
+        else:
+            assert event["ts"] >= 0
+        if event["ph"] == "X":
+            assert event["dur"] >= 0
+        if event["ph"] == "i":
+            assert event["s"] in ("g", "p", "t")
+        if event["ph"] == "C":
+            assert all(isinstance(value, int) for value in event["args"].values())
+
+
+def test_the_trace_has_a_named_lane_a_worker_in_which_attempts_do_not_overlap(told):
+    trace = json.loads((told / "trace.json").read_text())
+    names = {event["tid"]: event["args"]["name"] for event in trace if event["name"] == "thread_name"}
+    lanes = defaultdict(list)
+    for event in trace:
+        if event["ph"] == "X":
+            lanes[event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
+    assert len(lanes) == 2
+    assert all(names[lane].startswith(f"worker {lane - 1} (pid ") for lane in lanes)
+    assert sum(map(len, lanes.values())) == told.summary["attempts"] + 1  # the snoozed one is not charged
+    for spans in lanes.values():
+        spans.sort()
+        for (_, end), (begin, _) in pairwise(spans):
+            assert begin >= end - 1
+    assert sum(event["ph"] == "i" and event["cat"] == "dead" for event in trace if "cat" in event) == 4
+
+
+def test_the_log_has_the_beginning_the_end_the_workers_and_what_went_wrong(told):
+    lines = lines_of(told / "log")
+    assert (lines[0]["event"], lines[-1]["event"], lines[-1]["exit_code"]) == ("began", "ended", 1)
+    assert {line["worker"] for line in lines if line["event"] == "worker"} == {0, 1}
+    assert not [line for line in lines if line["event"] in ("started", "completed", "duplicate")]
+    assert sum(line["event"] == "dead" for line in lines) == told.summary["dead"]
+    counted = {name: lines[-1][name] for name in ("read", "completed", "duplicate", "dead", "attempts", "retries")}
+    assert counted == {name: told.summary[name] for name in counted}
+
+
+def test_a_log_in_text_is_one_harmless_line_an_event_and_is_appended_to(folder):
+    folder.write("jobs.jsonl", [JOBS[-1]])
+    for _ in range(2):
+        folder.run("jobs.jsonl", *ARGS, "--log-file", "log", code=1)
+    text = (folder / "log").read_text()
+    assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+    lines = text.splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z level=\w+ run=\w{12} event=\w+ ", line) for line in lines)
+    assert sum(" event=began " in line for line in lines) == sum(" event=ended " in line for line in lines) == 2
+    (failed, _) = [line for line in lines if " event=failed " in line]
+    assert "job=jobs:1 " in failed
+    assert r'message="\u001b[2J\nmore \u202e"' in failed
+
+
+def test_what_a_killed_run_left_of_its_trace_can_still_be_read(folder):
+    folder.write("jobs.jsonl", [{"n": 1}, {"n": 2}, {"do": "wait", "file": "go"}])
+    child = folder.start("jobs.jsonl", "-o", "r.jsonl", "-b", "1", "--trace", "trace.json")
+    path = folder / "trace.json"
+    wait_for(lambda: path.exists() and path.read_text().count('"ph":"X"') == 2)
+    child.kill()
+    child.wait()
+    text = path.read_text()
+    assert text.endswith(",\n")
+    assert sum(event["ph"] == "X" for event in json.loads(text.removesuffix(",\n") + "]")) == 2
+
+
+def test_a_file_that_is_full_is_said_once_and_does_not_stop_the_run(tmp_path):
+    said = []
+    file = LineFile(str(tmp_path / "e"), said.append)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file._fd)
+    os.close(full)
+    events = EventFile(file, "r")
+    for _ in range(3):
+        events.write([Change(0.0, "started", "a", "k")])
+    assert len(said) == 1
+    assert "No space left" in said[0]
+
+
+def test_a_file_that_cannot_be_opened_is_an_error_by_name(folder):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    assert "--trace: none/t: there is no folder" in folder.run("jobs.jsonl", *ARGS, "--trace", "none/t", code=2).err
+    ran = folder.run("jobs.jsonl", *ARGS, "--trace", "t", "--events", "t", code=2)
+    assert "t is the file of --events too" in ran.err or "t is the file of --trace too" in ran.err

@@ -1,0 +1,121 @@
+"""One tally: whatever shows a number of a run shows the same one, and the files have as many records."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import urllib.request
+from collections import Counter
+
+import pytest
+
+from jqcli.edge.frame import draw
+from jqcli.edge.status import read_status
+from tests.command import wait_for
+from tests.edge.test_metrics import values_of
+
+COUNTS = (
+    *("read", "completed", "duplicate", "skipped", "dead", "unfinished"),
+    *("attempts", "retries", "crashes", "timeouts"),
+)
+JOBS = [
+    *({"n": n} for n in range(40)),
+    *({"n": n} for n in range(10)),
+    *({"do": "flaky", "times": times, "n": times} for times in (1, 2)),
+    {"do": "die_once"},
+    {"do": "kill_self"},
+    {"do": "kill_self"},
+    {"do": "hang"},
+    {"do": "skip"},
+    {"do": "reject"},
+    {"do": "fail"},
+    {"do": "return_nan"},
+]
+
+
+def told_by_table(path):
+    """Return the counts as the live table shows them."""
+    status = read_status(str(path))
+    text = "\n".join("".join(piece for piece, _ in line) for line in draw(status.snapshot, "t", 100, 50))
+    return {name: int(re.search(rf"\b{name} +([\d,]+)", text)[1].replace(",", "")) for name in COUNTS}
+
+
+def told_by_metrics(text):
+    found = values_of(text)
+    label = 'name="m"'
+    outcomes = {
+        name: found[f'jqcli_jobs_total{{{label},outcome="{name}"}}']
+        for name in ("completed", "duplicate", "skipped", "dead")
+    }
+    efforts = {name: found[f"jqcli_{name}_total{{{label}}}"] for name in ("attempts", "retries", "crashes", "timeouts")}
+    others = {"read": found[f"jqcli_lines_read_total{{{label}}}"], "unfinished": found[f"jqcli_queue_jobs{{{label}}}"]}
+    assert found[f"jqcli_attempt_duration_seconds_count{{{label}}}"] == efforts["attempts"]
+    assert found[f"jqcli_dlq_letters{{{label}}}"] == outcomes["dead"]
+    return outcomes | efforts | others
+
+
+def told_by_events(path, summary):
+    """Return the counts of this run's events; what earlier runs settled has none."""
+    events = [event for event in map(json.loads, path.read_text().splitlines()) if event["run"] == summary["run"]]
+    count = Counter(event["event"] for event in events)
+    verdicts = Counter(event["verdict"] for event in events if event["event"] == "failed")
+    outcomes = {name: count[name] for name in ("completed", "duplicate", "skipped", "dead")}
+    before = Counter(json.loads((path.parent / "before.json").read_text())) if summary["settled_before"] else Counter()
+    outcomes = {name: number + before[name] for name, number in outcomes.items()}
+    efforts = {"attempts": count["started"], "retries": count["waiting"]}
+    efforts |= {"crashes": verdicts["crash"], "timeouts": verdicts["timeout"]}
+    return {"read": sum(outcomes.values()), **outcomes, "unfinished": 0, **efforts}
+
+
+@pytest.mark.parametrize("is_second", [False, True], ids=["first run", "going on"])
+def test_table_status_metrics_progress_summary_and_files_tell_the_same(folder, is_second):
+    folder.write("jobs.jsonl", "".join(json.dumps(job) + "\n" for job in JOBS) + "not json\n")
+    args = ("-o", "results.jsonl", "-t", "1s", "-r", "3", "--backoff-base", "5ms", "--backoff-max", "10ms")
+    seen = ("--status-file", "s.json", "--metrics-file", "m.prom", "--progress", "json", "--summary", "json")
+    seen += ("--events", "e.jsonl", "--trace", "t.json")
+    ran = folder.run("jobs.jsonl", *args, *seen, code=1, limit=60)
+    if is_second:
+        outcomes = ("completed", "duplicate", "skipped", "dead")
+        folder.write("before.json", json.dumps({name: ran.summary[name] for name in outcomes}))
+        with (folder / "jobs.jsonl").open("a") as file:
+            file.write('{"n": 1000}\n{"do": "die_once", "n": 2}\n{"n": 1}\n')
+        ran = folder.run("jobs.jsonl", *args, *seen, code=1, limit=60)
+    summary = {name: ran.summary[name] for name in COUNTS}
+    progress = [json.loads(line) for line in ran.err.splitlines() if line.startswith('{"elapsed"')][-1]
+    assert {name: progress[name] for name in COUNTS} == summary
+    assert {name: json.loads((folder / "s.json").read_text())[name] for name in COUNTS} == summary
+    assert told_by_table(folder / "s.json") == summary
+    assert told_by_metrics((folder / "m.prom").read_text()) == summary
+    assert told_by_events(folder / "e.jsonl", ran.summary) == summary
+    slices = [event for event in json.loads((folder / "t.json").read_text()) if event["ph"] == "X"]
+    assert len(slices) == summary["attempts"]
+    count = folder.check()
+    from_files = {name: count.statuses[name] for name in ("completed", "duplicate", "skipped", "dead")}
+    assert from_files == {name: summary[name] for name in from_files}
+    assert summary["read"] == sum(from_files.values()) == len(JOBS) + 1 + 3 * is_second
+    assert summary["crashes"] >= 1
+    assert min(summary["duplicate"], summary["timeouts"] + is_second, summary["dead"]) >= 1
+
+
+def test_a_scrape_during_the_run_tells_what_the_status_file_tells(folder):
+    folder.write("jobs.jsonl", [*JOBS[:12], {"do": "wait", "file": "go"}])
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    child = folder.start("jobs.jsonl", "-o", "r.jsonl", "-b", "1", "--metrics-port", port, "--status-file", "s.json")
+
+    def scrape():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                found = values_of(answer.read().decode())
+        except OSError:
+            return None
+        return found if found['jqcli_jobs_total{outcome="completed"}'] == 12 else None
+
+    found = wait_for(scrape)
+    assert found["jqcli_queue_jobs"] == found["jqcli_in_flight_jobs"] == 1
+    assert found['jqcli_workers{state="running"}'] == 1
+    wait_for(lambda: json.loads((folder / "s.json").read_text())["completed"] == 12)
+    folder.write("go", "")
+    child.communicate(timeout=30)
+    assert child.returncode == 0

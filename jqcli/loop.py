@@ -21,6 +21,7 @@ from jqcli.edge.source import Block, Oversized, Source
 from jqcli.errors import JqcliError, StopNow
 
 if TYPE_CHECKING:
+    from jqcli.claimer import Claimer
     from jqcli.core.dispatch import Dispatch
     from jqcli.edge.interrupt import Interrupts
     from jqcli.edge.screen import Screen
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 17  # of lines a batch; larger ones gain nothing and cost cache
 _MIN_SEEN = 100  # settled lines before a share of failures means anything
 _IDLE = 5.0  # seconds; nothing waits longer than this without looking around
+_ASK_EVERY = 0.1  # seconds between two looks at what other runs have done of what is waited for
 
 
 class Bounds(NamedTuple):
@@ -52,7 +54,7 @@ class Stop:
 
 
 class Parts(NamedTuple):
-    """What a loop joins; `stream_fd` takes more results when it is writable."""
+    """What a loop joins; `stream_fd` takes more results when it is writable, `claimer` is there with a store."""
 
     source: Source
     engine: Engine
@@ -65,6 +67,7 @@ class Parts(NamedTuple):
     bounds: Bounds
     keeps_order: bool
     workers: int
+    claimer: Claimer | None = None
 
 
 class Loop:
@@ -81,6 +84,8 @@ class Loop:
         self._bounds = parts.bounds
         self._keeps_order = parts.keeps_order
         self._workers = parts.workers
+        self._claimer = parts.claimer
+        self._asked_at = 0.0
         self.screen = parts.screen
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
@@ -151,6 +156,7 @@ class Loop:
         now = time.monotonic()
         for event in self._engine.advance(now):
             self._take(event)
+        self._ask_others(now)
         self._watch_output(is_left=self._recorder.flush())
         self._check_failures()
         self._recorder.sync(now)
@@ -228,6 +234,8 @@ class Loop:
         if self._keeps_order:
             places = [self._dispatch.place(event.batch, index) for index in event.indexes]
         self._recorder.finish(event, places)
+        if self._claimer is not None:
+            self._recorder.remember(event, *self._dispatch.identities(event.batch, event.indexes))
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))
 
     def _take_failed(self, batch: int, index: int, failure: was.Failure) -> None:
@@ -243,6 +251,14 @@ class Loop:
         tally.count_latency(int(failure.duration * 1e6))
         tally.retries += not effects
         self._apply(effects)
+
+    def _ask_others(self, now: float) -> None:
+        """Look whether other runs have done, or let go of, what jobs here wait for."""
+        others = self._dispatch.elsewhere
+        if self._claimer is None or not others.count or self.stop is not None or now < self._asked_at + _ASK_EVERY:
+            return
+        self._asked_at = now
+        self._apply(self._dispatch.take_news(self._claimer.claim(others.wanted), self._moment(now)))
 
     # What is to be done
 
@@ -283,6 +299,8 @@ class Loop:
         if self._has_more and self.stop is None:
             return 0.0
         moments = [now + _IDLE, self._screen_at, self._engine.wait_until(now), self._recorder.sync_at]
+        if self._dispatch.elsewhere.count:
+            moments.append(now + _ASK_EVERY)
         if self.stop is not None:
             moments.append(self.stop.deadline)
         elif self._engine.room(now) > 0 and not self._recorder.is_full:

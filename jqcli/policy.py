@@ -26,7 +26,8 @@ T = TypeVar("T", bound="Callable[..., object]")
 class Policy(NamedTuple):
     """What a job, the options or a handler asks for; None is "not said". Durations in seconds.
 
-    `retry_on` and `reject_on` are bare or dotted names of types, matched against the whole MRO.
+    `retry_on` and `reject_on` are bare or dotted names of types, matched against the whole MRO. `version` is the
+    handler's alone: another one makes what the store remembers of it void.
     """
 
     max_attempts: int | None = None
@@ -37,6 +38,7 @@ class Policy(NamedTuple):
     backoff_base: float | None = None
     backoff_max: float | None = None
     max_crashes: int | None = None
+    version: str | None = None
 
     def over(self, lower: Policy) -> Policy:
         """Return this policy with what it does not say filled from `lower`.
@@ -65,6 +67,7 @@ class Policy(NamedTuple):
 
 
 POLICY_NAMES = Policy._fields
+ASKED_NAMES = tuple(name for name in POLICY_NAMES if name != "version")  # what an option says of every handler
 
 POLICY_PARSERS: Mapping[str, Callable[[object], object]] = {
     "max_attempts": v.whole(1),
@@ -75,6 +78,7 @@ POLICY_PARSERS: Mapping[str, Callable[[object], object]] = {
     "backoff_base": v.seconds,
     "backoff_max": v.seconds,
     "max_crashes": v.whole(1),
+    "version": v.word,
 }
 
 # DESIGN section 5. Not said even here: `timeout` (off), `retry_on` (any Exception), `reject_on` (none).
@@ -105,6 +109,7 @@ def handler(
     backoff_base: float | str | None = None,
     backoff_max: float | str | None = None,
     max_crashes: int | None = None,
+    version: int | str | None = None,
 ) -> Callable[[T], T]: ...
 def handler(target: Any = None, /, **said: object) -> Any:
     """Put a policy beside a handler: `@handler`, or `@handler(max_attempts=3, timeout="30s")`.

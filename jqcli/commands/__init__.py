@@ -16,6 +16,7 @@ from jqcli.commands.group import RootGroup
 from jqcli.commands.handlers import handlers
 from jqcli.commands.plain import PlainCommand
 from jqcli.commands.run import run
+from jqcli.commands.store import store
 from jqcli.commands.verify import verify
 from jqcli.edge import failpoint
 
@@ -36,6 +37,7 @@ app.command("run", cls=PlainCommand, epilog=EPILOG)(run)
 app.command("verify", cls=PlainCommand)(verify)
 app.command("handlers", cls=PlainCommand)(handlers)
 app.add_typer(dlq, name="dlq")
+app.add_typer(store, name="store")
 
 
 def _print_version(asked: bool) -> None:

@@ -16,6 +16,7 @@ from jqcli.config import settings as allowed
 from jqcli.policy import BACKOFFS
 
 WORK, FILES, POOL, FAILURES, SEEN = "What to do", "Files", "Workers", "Failures", "What you see"
+MEMORY = "Memory"
 
 Text = str | None
 Texts = list[str] | None
@@ -65,6 +66,18 @@ def run(
         Text,
         declare(FILES, "durability", "HOW", "Sync: full, batch or none. (batch)", words=allowed.DURABILITIES),
     ] = None,
+    store: Annotated[Text, declare(MEMORY, "store", "PATH", "Remember what is done, over runs. (none)")] = None,
+    ttl: Annotated[Text, declare(MEMORY, "ttl", "DUR", "Forget it after that long. (never)")] = None,
+    on_store_error: Annotated[
+        Text,
+        declare(
+            MEMORY, "on_store_error", "DO", "stop, or continue without the store. (stop)", words=allowed.STORE_ERRORS
+        ),
+    ] = None,
+    cache: Annotated[
+        Text, declare(MEMORY, "cache", "on|off", "Keep duplicates' results in memory. (on)", words=("on", "off"))
+    ] = None,
+    cache_size: Annotated[Text, declare(MEMORY, "cache_size", "SIZE", "How much of them. (64MiB)")] = None,
     workers: Annotated[
         Text,
         declare(POOL, "workers", "N", "Processes; 0 is --engine inline. (usable CPUs)", short="-j"),

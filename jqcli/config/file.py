@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from jqcli.config.given import Given, Layer
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, is_file_spec
+from jqcli.config.store import STORE_NAMES
 from jqcli.errors import UsageError, suggest
-from jqcli.policy import POLICY_NAMES, POLICY_PARSERS, Policy
+from jqcli.policy import ASKED_NAMES, POLICY_NAMES, POLICY_PARSERS, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 OPTION_NAMES = (
     *("handler", "input_format", "key", "tenant", "limit", "output", "dlq", "engine", "workers"),
-    *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *POLICY_NAMES, "max_failures"),
+    *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *ASKED_NAMES, "max_failures", *STORE_NAMES),
     *("dedupe", "grace", "durability", "keep_order", "fresh", "progress", "summary", "quiet", "verbose"),
 )
 _TABLES = ("handlers", "profiles")
-_PATHS = ("output", "dlq")
+_PATHS = ("output", "dlq", "store")
 
 
 @dataclass(frozen=True, slots=True)

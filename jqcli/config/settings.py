@@ -11,8 +11,9 @@ from jqcli.config.file import OPTION_NAMES
 from jqcli.config.given import Given, Layer, option_of, pick, variable_of
 from jqcli.config.handler import FORMS, HandlerSpec, find_handler
 from jqcli.config.path import check_apart, expand_inputs, find_dlq, find_output
+from jqcli.config.store import STORE_ERRORS, read_store
 from jqcli.errors import UsageError, suggest
-from jqcli.policy import POLICY_PARSERS, Policy, check_backoff
+from jqcli.policy import ASKED_NAMES, POLICY_PARSERS, Policy, check_backoff
 from jqcli.quantity import format_duration
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ DURABILITIES = ("full", "batch", "none")
 PROGRESSES = ("auto", "live", "plain", "json", "none")
 SUMMARIES = ("auto", "text", "json", "none")
 DEDUPES = ("run", "off")
+
+__all__ = ["STORE_ERRORS", "Settings", "build_settings"]
 
 MOST_WORKERS = 1000  # a worker is a process of some 20 MB; more than that is a slip of the finger
 
@@ -61,6 +64,10 @@ class Settings:
     max_result: int
     policy: Policy
     max_failures: tuple[float, bool] | None
+    store: str | None
+    ttl: float | None
+    on_store_error: str
+    cache_size: int
     dedupe: bool
     grace: float
     durability: str
@@ -98,6 +105,7 @@ def build_settings(
     handler, handlers = choose_handlers(given, file, installed)
     if engine == "inline":
         _check_no_timeout(handler, given)
+    plain = read_plain(given)
     return Settings(
         inputs=inputs,
         handler=handler,
@@ -109,7 +117,8 @@ def build_settings(
         policy=_policy_of(given),
         quiet=quiet,
         verbose=verbose,
-        **read_plain(given),
+        **read_store(given, dedupe=plain["dedupe"], others=(*inputs, output, dlq)),
+        **plain,
     )
 
 
@@ -180,7 +189,9 @@ def _ask(spec: HandlerSpec, given: Mapping[str, Given]) -> HandlerSpec:
 
 
 def _policy_of(given: Mapping[str, Given]) -> Policy:
-    said: dict[str, Any] = {name: pick(given, name, parse, None) for name, parse in POLICY_PARSERS.items()}
+    said: dict[str, Any] = {
+        name: pick(given, name, parse, None) for name, parse in POLICY_PARSERS.items() if name in ASKED_NAMES
+    }
     return Policy(**said)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.audience import open_audience
+from jqcli.claimer import Claimer, Terms
 from jqcli.core.aside import Aside
 from jqcli.core.batch import AUTO_MOST, Sizer
+from jqcli.core.cache import Cache
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.gate import Gate
@@ -19,12 +21,12 @@ from jqcli.core.window import Window
 from jqcli.edge.lock import Patience
 from jqcli.edge.outputs import Outputs, Place, is_journal, journal_path, open_outputs
 from jqcli.edge.spill import Spill
-from jqcli.errors import printable
+from jqcli.errors import FileError, LockedError, printable
 from jqcli.finder import Finder
 from jqcli.loop import Bounds, Loop, Parts
 from jqcli.recorder import Recorder
 from jqcli.report import is_talkative, say
-from jqcli.tag import explain_tag, tag_of
+from jqcli.tag import explain_tag, name_of, tag_of
 
 if TYPE_CHECKING:
     import selectors
@@ -66,36 +68,73 @@ def place_of(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) 
     )
 
 
+class Files(NamedTuple):
+    """The open files of a run: its outputs, and the store behind its claimer."""
+
+    outputs: Outputs
+    claimer: Claimer | None
+
+
+def open_claimer(settings: Settings, policies: dict[str | None, Policy]) -> Claimer | None:
+    """Open the store, None where there is none; raises FileError or LockedError unless the run may go on without it."""
+    if settings.store is None:
+        return None
+    from jqcli.edge.store import ScopeName, Store  # noqa: PLC0415 - SQLite costs 5 ms, and most runs have no store
+
+    tag = tag_of(settings)
+    specs: dict[str | None, str] = {handler.name: handler.spec for handler in settings.handlers}
+    specs[None] = settings.handler.spec
+    terms = Terms(
+        run=1 + int.from_bytes(os.urandom(6)),
+        ttl=settings.ttl,
+        scopes={
+            name: ScopeName(tag, name or "", name_of(spec), policies[name].version or "")
+            for name, spec in specs.items()
+        },
+        warn=say if settings.on_store_error == "continue" else None,
+    )
+    try:
+        return Claimer(Store(settings.store), terms)
+    except (FileError, LockedError) as error:
+        if terms.warn is None:
+            raise
+        terms.warn(f"{error}; going on without the store: nothing is looked up or remembered")
+        return None
+
+
 def make_loop(
     settings: Settings,
     scheme: Scheme,
     source: Feed,
     engine: Engine,
     policies: dict[str | None, Policy],
-    outputs: Outputs,
+    files: Files,
     selector: selectors.BaseSelector,
     interrupts: Interrupts,
 ) -> Loop:
     """Return the loop, ready to run."""
+    outputs, claimer = files
     window = Window() if settings.keep_order else None
     flow = _flow_of(settings, policies)
     beside = settings.output if settings.output is not None and is_journal(settings.output) else None
     spill = Spill(None if beside is None else os.path.dirname(os.path.abspath(beside)), settings.spill)
+    cache = Cache(settings.cache_size)
     dispatch = Dispatch(
         Identities(outputs.settled, dedupe=settings.dedupe),
         Rules(policies),
         scheme,
         Sizer(settings.batch_size),
-        Finder(tag_of(settings), outputs.results, outputs.settled, window).find,
+        Finder(tag_of(settings), outputs.results, outputs.settled, window, cache, claimer).find,
         Gate(flow, Aside(spill, scheme, _bounds_of(settings, flow).lines // 2)),
         keeps_order=settings.keep_order,
+        claim=None if claimer is None else claimer.claim,
     )
     head = _head_of(settings)
     observers, chronicle = open_audience(settings, scheme, source, head)
     parts = Parts(
         source=source,
         engine=engine,
-        recorder=Recorder(outputs, head, window, settings.durability),
+        recorder=Recorder(outputs, head, window, settings.durability, claimer),
         stream_fd=outputs.results.wait_fd,
         dispatch=dispatch,
         selector=selector,
@@ -105,6 +144,7 @@ def make_loop(
         bounds=_bounds_of(settings, flow),
         keeps_order=settings.keep_order,
         workers=settings.workers,
+        claimer=claimer,
     )
     return Loop(parts)
 

@@ -23,6 +23,7 @@ from jqcli.view import View
 
 if TYPE_CHECKING:
     from jqcli.chronicle import Chronicle
+    from jqcli.claimer import Claimer
     from jqcli.core.dispatch import Dispatch
     from jqcli.core.tally import Snapshot
     from jqcli.edge.feed import Feed
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 17  # of lines a batch; larger ones gain nothing and cost cache
 _IDLE = 5.0  # seconds; nothing waits longer than this without looking around
 _LOOK_EVERY = 1.0  # seconds between looks at what p95 makes of the deadline
+_ASK_EVERY = 0.1  # seconds between two looks at what other runs have done of what is waited for
 
 
 class Bounds(NamedTuple):
@@ -61,7 +63,7 @@ class Stop:
 
 
 class Parts(NamedTuple):
-    """What a loop joins; `stream_fd` takes more results when it is writable."""
+    """What a loop joins; `stream_fd` takes more results when it is writable, `claimer` is there with a store."""
 
     source: Feed
     engine: Engine
@@ -75,6 +77,7 @@ class Parts(NamedTuple):
     bounds: Bounds
     keeps_order: bool
     workers: int
+    claimer: Claimer | None = None
 
 
 class Loop:
@@ -91,6 +94,8 @@ class Loop:
         self._bounds = parts.bounds
         self._keeps_order = parts.keeps_order
         self._workers = parts.workers
+        self._claimer = parts.claimer
+        self._asked_at = 0.0
         self._chronicle = parts.chronicle
         self.observers = parts.observers
         self.tally = parts.recorder.tally
@@ -164,6 +169,7 @@ class Loop:
         now = time.monotonic()
         for event in self._engine.advance(now):
             self._take(event)
+        self._ask_others(now)
         self._watch_output(is_left=self._recorder.flush())
         self._check_failures()
         self._recorder.sync(now)
@@ -261,6 +267,8 @@ class Loop:
             places = [self._dispatch.place(event.batch, index) for index in event.indexes]
         self._recorder.finish(event, places)
         self._chronicle.finish(event, self._engine.holders.get(event.batch, 0))
+        if self._claimer is not None:
+            self._recorder.remember(event, *self._dispatch.batches[event.batch].identities(event.indexes))
         if self._dispatch.gate.is_on:
             self._dispatch.note_success(event.batch, event.indexes, event.mean_seconds, time.monotonic())
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))
@@ -288,6 +296,14 @@ class Loop:
         tally.count_latency(int(failure.duration * 1e6))
         tally.retries += not effects
         self._apply(effects)
+
+    def _ask_others(self, now: float) -> None:
+        """Look whether other runs have done, or let go of, what jobs here wait for."""
+        others = self._dispatch.elsewhere
+        if self._claimer is None or not others.count or self.stop is not None or now < self._asked_at + _ASK_EVERY:
+            return
+        self._asked_at = now
+        self._apply(self._dispatch.take_news(self._claimer.claim(others.wanted), self._moment(now)))
 
     # What is to be done
 
@@ -330,6 +346,8 @@ class Loop:
             return 0.0
         moments = [now + _IDLE, self._look_at, self.observers.due_at, self._engine.wait_until(now)]
         moments.append(self._recorder.sync_at)
+        if self._dispatch.elsewhere.count:
+            moments.append(now + _ASK_EVERY)
         if self.stop is not None:
             moments.append(self.stop.deadline)
         elif self._engine.room(now) > 0 and not self._recorder.is_full:

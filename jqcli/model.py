@@ -78,9 +78,13 @@ class Failure(NamedTuple):
 
 
 class First(NamedTuple):
-    """The settled first job of an identity, as its duplicates need it. `error` only where it is dead."""
+    """The settled first job of an identity, as its duplicates need it.
+
+    `error` only where it is dead; `payload_hash` only where it was read from a record and its key was given.
+    """
 
     id: str | int | None
     status: str
     result: bytes | None = None
     error: dict[str, object] | None = None
+    payload_hash: bytes | None = None

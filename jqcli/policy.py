@@ -28,7 +28,8 @@ class Policy(NamedTuple):
 
     `rate` is a handler's own, and limits it alone; the option of that name limits all jobs and is no policy.
 
-    `retry_on` and `reject_on` are bare or dotted names of types, matched against the whole MRO.
+    `retry_on` and `reject_on` are bare or dotted names of types, matched against the whole MRO. `version` is the
+    handler's own too: another one makes what the store remembers of it void.
     """
 
     max_attempts: int | None = None
@@ -40,6 +41,7 @@ class Policy(NamedTuple):
     backoff_max: float | None = None
     max_crashes: int | None = None
     rate: float | None = None
+    version: str | None = None
 
     def over(self, lower: Policy) -> Policy:
         """Return this policy with what it does not say filled from `lower`.
@@ -68,7 +70,8 @@ class Policy(NamedTuple):
 
 
 POLICY_NAMES = Policy._fields
-ASKED_NAMES = tuple(name for name in POLICY_NAMES if name != "rate")  # what an option says of every handler
+_OWN_NAMES = ("rate", "version")
+ASKED_NAMES = tuple(name for name in POLICY_NAMES if name not in _OWN_NAMES)  # what an option says of every handler
 
 POLICY_PARSERS: Mapping[str, Callable[[object], object]] = {
     "max_attempts": v.whole(1),
@@ -80,6 +83,7 @@ POLICY_PARSERS: Mapping[str, Callable[[object], object]] = {
     "backoff_max": v.seconds,
     "max_crashes": v.whole(1),
     "rate": v.rate,
+    "version": v.word,
 }
 
 # DESIGN section 5. Not said even here: `timeout` (off), `retry_on` (any Exception), `reject_on` (none).
@@ -111,6 +115,7 @@ def handler(
     backoff_max: float | str | None = None,
     max_crashes: int | None = None,
     rate: float | str | None = None,
+    version: int | str | None = None,
 ) -> Callable[[T], T]: ...
 def handler(target: Any = None, /, **said: object) -> Any:
     """Put a policy beside a handler: `@handler`, or `@handler(max_attempts=3, timeout="30s")`.

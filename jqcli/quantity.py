@@ -122,6 +122,20 @@ def parse_rate(text: float | str) -> float:
     return number
 
 
+def format_size(octets: int) -> str:
+    """Return a short text for people.
+
+    >>> [format_size(n) for n in (900, 20_000, 3_000_000_000)]
+    ['900 B', '19.5 KiB', '2.8 GiB']
+    """
+    size, unit = float(octets), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{octets:,} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
 def parse_share(text: int | str) -> tuple[float, bool]:
     """Return (number, is_percent) of `N` or `N%`.
 

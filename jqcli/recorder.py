@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from jqcli.claimer import GATHERED_BYTES
 from jqcli.core import effect as do
 from jqcli.core.record import duplicate_record, durations_of, letter, oversized_letter, oversized_message, status_of
 from jqcli.core.settled import STATUSES, claim_key
@@ -16,6 +17,7 @@ from jqcli.core.tally import Tally
 from jqcli.edge.sink import UNNUMBERED
 
 if TYPE_CHECKING:
+    from jqcli.claimer import Claimer
     from jqcli.core.event import Finished
     from jqcli.core.record import LetterHead, OversizedLine
     from jqcli.core.window import Window
@@ -36,15 +38,27 @@ class _Letter(NamedTuple):
 
 
 class Recorder:
-    """The outputs of a run and the count of what is in them. `window` only with `--keep-order`."""
+    """The outputs of a run and the count of what is in them.
 
-    def __init__(self, outputs: Outputs, head: LetterHead, window: Window | None, durability: str) -> None:
+    `window` is there only with `--keep-order`, `claimer` only with a store.
+    """
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        head: LetterHead,
+        window: Window | None,
+        durability: str,
+        claimer: Claimer | None = None,
+    ) -> None:
         self._results = outputs.results
         self._dlq = outputs.letters
         self._settled = outputs.settled
         self._window = window
         self._durability = durability
+        self._claimer = claimer
         self._letters: list[_Letter] = []
+        self._released: list[tuple[str | None, bytes]] = []
         self._doubles: list[bytes] = []
         self._due: deque[tuple[int, list[bytes]]] = deque()  # their turn has come
         self._looked_at = time.monotonic()
@@ -94,6 +108,19 @@ class Recorder:
         for microseconds, count in event.durations or durations_of(event.records):
             tally.count_latency(microseconds, count)
 
+    def remember(self, event: Finished, keys: bytes, handlers: list[str | None] | None) -> None:
+        """Let the store know of finished jobs whose records are written; `handlers` are those that lines chose.
+
+        What the order of the output still holds is noted too: its record is the store's until it is in its file.
+        """
+        if self._claimer is not None:
+            self._claimer.note(event.batch, keys, handlers, event.records)
+            if self._durability == "full":
+                self._sync()
+            elif self._claimer.gathered > GATHERED_BYTES:
+                self._sync_files()
+                self._claimer.commit(is_durable=False)  # the next one is, within a second
+
     def settle(self, effect: do.Settling) -> None:
         """Write what the parent itself has to write of a line, and count it."""
         match effect:
@@ -141,6 +168,9 @@ class Recorder:
             self._sync_fully()
             for _, reason, kind, message, named in letters:
                 self.tally.count_dead(reason, kind, message, named)
+            if self._claimer is not None:
+                self._claimer.release(self._released)
+                self._released.clear()
         return self._results.flush()
 
     def sync(self, now: float) -> None:
@@ -148,7 +178,7 @@ class Recorder:
         if now >= self.sync_at:
             self._looked_at = now
             self._check()
-            if self._durability == "batch":
+            if self._durability == "batch" or self._claimer is not None:
                 self._sync()
 
     def end(self) -> None:
@@ -158,8 +188,7 @@ class Recorder:
             self._write_due()
         self.flush()
         self._check()
-        if self._durability != "none":
-            self._sync()
+        self._sync()
 
     def give_up(self) -> None:
         """Take records that are held, and will not be written, out of the counts: the run ends by an error."""
@@ -174,8 +203,15 @@ class Recorder:
         self._results.check()
 
     def _sync(self) -> None:
-        self._dlq.sync()
-        self._results.sync()
+        """Sync the files, and only then let the store count what is in them (law 5)."""
+        self._sync_files()
+        if self._claimer is not None:
+            self._claimer.commit(is_durable=self._durability != "none")
+
+    def _sync_files(self) -> None:
+        if self._durability != "none":
+            self._dlq.sync()
+            self._results.sync()
 
     def _sync_fully(self) -> None:
         """Let what was written outlive a power cut before it counts, where that is asked for."""
@@ -205,6 +241,8 @@ class Recorder:
         named = bury.job.id if bury.job is not None else bury.line.made_id
         self._letters.append(_Letter(text, bury.reason, str(bury.error["type"]), str(bury.error["message"]), named))
         self._leave_gap(bury.place)
+        if self._claimer is not None and bury.job is not None and bury.reason != "key_conflict":
+            self._released.append((bury.job.asks.handler, bury.job.key))
 
     def _leave_gap(self, place: do.Place) -> None:
         if self._window is not None:

@@ -87,10 +87,11 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         printed = None
         if is_live("none" if settings.quiet else settings.progress, sys.stderr) and settings.engine == "process":
             printed = Printed()
+        leaving = stack.enter_context(ExitStack())  # entered before the engine, so left when no worker is left
         engine = _make_engine(settings, scheme, source, selector, 2 if printed is None else printed.write_fd)
         stack.callback(lambda: engine.close(at_once=True))
         # Imported while the workers start, which takes longer: 50 ms of a short run.
-        from jqcli.assembly import make_loop, open_files  # noqa: PLC0415
+        from jqcli.assembly import Files, make_loop, open_claimer, open_files  # noqa: PLC0415
         from jqcli.report import say_beginning  # noqa: PLC0415
 
         interrupts = stack.enter_context(Interrupts(lambda count: _notify(engine, count)))
@@ -99,6 +100,9 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
             policies = engine.start(lambda: not interrupts.received)
             is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
             endpoint = _listen(settings, selector)
+            claimer = open_claimer(settings, policies)
+            if claimer is not None:
+                leaving.callback(claimer.end)
             if redrive is None:
                 outputs = open_files(settings, stdout_fd, is_wanted)
             else:
@@ -107,7 +111,7 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
             return 128 + interrupts.received[0]
         stack.callback(outputs.results.close)
         say_beginning(settings, outputs)
-        loop = make_loop(settings, scheme, source, engine, policies, outputs, selector, interrupts)
+        loop = make_loop(settings, scheme, source, engine, policies, Files(outputs, claimer), selector, interrupts)
         if redrive is not None:
             redrive.count_before(loop.tally)
         if endpoint is not None:

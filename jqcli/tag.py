@@ -52,7 +52,7 @@ def tag_of(keyed: Keyed) -> str:
 
 def tag_for(spec: str, key: str | None, input_format: str) -> str:
     """Return the tag of a handler, a `--key` and an `--input-format`."""
-    return make_tag(printable(_name_of(spec)), key, input_format)
+    return make_tag(printable(name_of(spec)), key, input_format)
 
 
 def explain_tag(keyed: Keyed, tag: str) -> str:
@@ -60,14 +60,14 @@ def explain_tag(keyed: Keyed, tag: str) -> str:
     known = find_difference(keyed, tag)
     if known is not None:
         return known
-    return f"was made with another handler or --key than {_name_of(keyed.handler.spec)} has here"
+    return f"was made with another handler or --key than {name_of(keyed.handler.spec)} has here"
 
 
 def find_difference(keyed: Keyed, tag: str) -> str | None:
     """Say in which known way a file was made differently; None where that is not known, or it was not."""
     specs = dict.fromkeys((keyed.handler.spec, *(handler.spec for handler in keyed.handlers)))
     for spec, key, input_format in product(specs, dict.fromkeys((keyed.key, None)), _FORMATS):
-        if make_tag(printable(_name_of(spec)), key, input_format) == tag:
+        if make_tag(printable(name_of(spec)), key, input_format) == tag:
             said = [
                 f"--handler {spec}" if spec != keyed.handler.spec else "",
                 (f"--key {key}" if key else "no --key") if key != keyed.key else "",
@@ -77,7 +77,7 @@ def find_difference(keyed: Keyed, tag: str) -> str | None:
     return None
 
 
-def _name_of(spec: str) -> str:
+def name_of(spec: str) -> str:
     """Return what a handler is called in tags: a file without its folder, so that a project can move."""
     module, colon, name = spec.rpartition(":")
     return f"{os.path.basename(module)}{colon}{name}"

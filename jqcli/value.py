@@ -67,6 +67,20 @@ def text(value: object) -> str:
     raise ValueError(f"{value!r} is not a text" if value != "" else "it is empty")
 
 
+def word(value: object) -> str:
+    """Return text that is not empty; a whole number is one too."""
+    return text(str(value) if type(value) is int else value)
+
+
+def size_or_off(value: object) -> int:
+    """Return a size in bytes, 0 for `off`."""
+    if value == "off":
+        return 0
+    if isinstance(value, (int, str)):
+        return parse_size(value)
+    raise ValueError(f"{value!r} is not a size; write 512MB, 1GiB, a number of bytes, or off")
+
+
 def flag(value: object) -> bool:
     """Return a boolean; text is true, yes, on or 1, or false, no, off or 0.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jqcli import finder
+from jqcli.core.cache import Cache
 from jqcli.core.settled import Settled
 from jqcli.finder import Finder
 from jqcli.model import NO_ASKS, First, Job
@@ -26,7 +27,7 @@ def job(number):
 
 def make(result):
     results = Results(result)
-    return results, Finder("5f01ab", results, Settled(), None)
+    return results, Finder("5f01ab", results, Settled(), None, Cache(0), None)
 
 
 def test_a_small_record_is_read_once_for_many_duplicates():

@@ -391,7 +391,7 @@ def test_every_line_ends_as_exactly_one_record_and_nothing_is_left_behind(seed, 
         0,
     )
     assert not world.dispatch._backlog.ready
-    assert not world.dispatch._pending
+    assert not world.dispatch._firsts.pending
     assert not world.dispatch._followers
 
 

@@ -142,3 +142,97 @@ def test_a_duplicate_that_could_not_be_synced_does_not_count(results, letters, m
     with pytest.raises(FileError):
         recorder.flush_doubles()
     assert recorder.tally.duplicate == 0
+
+
+class Told:
+    """Stands in for a store's claimer: writes into the same list as the files what it is told, and when."""
+
+    def __init__(self, happened):
+        self.happened = happened
+        self.gathered = 0
+
+    def note(self, *_):
+        self.happened.append("note")
+
+    def release(self, identities):
+        self.happened += ["release"] * len(identities)
+
+    def commit(self, *, is_durable):
+        self.happened.append("commit" if is_durable else "early")
+
+
+class Shared(File):
+    """A file that writes into a list with others."""
+
+    def __init__(self, happened):
+        super().__init__()
+        self.happened = happened
+        self.is_synced = True
+
+    def append(self, *_):
+        self.happened.append("append")
+        self.is_synced = False
+
+    def check(self):
+        """Be the file that the path names."""
+
+    def sync(self):
+        if not self.is_synced:
+            self.happened.append("sync")
+        self.is_synced = True
+
+
+def with_store(happened, durability):
+    results, letters, told = Shared(happened), Shared(happened), Told(happened)
+    return Recorder(Outputs(results, letters, Settled(), []), HEAD, None, durability, told)
+
+
+@pytest.mark.parametrize(
+    "durability, order",
+    [
+        ("batch", ["append", "note", "sync", "commit"]),
+        ("full", ["append", "sync", "commit", "note", "commit", "commit"]),
+        ("none", ["append", "note", "early"]),
+    ],
+)
+def test_the_store_counts_a_record_only_when_it_is_written_and_synced(durability, order):
+    happened = []
+    recorder = with_store(happened, durability)
+    recorder.finish(finished(1, 2), None)
+    recorder.remember(finished(1, 2), bytes(32), None)
+    recorder.end()
+    assert happened == order
+
+
+def test_much_is_committed_before_its_second_is_over_and_synced_before_that():
+    happened = []
+    recorder = with_store(happened, "batch")
+    recorder._claimer.gathered = 1 << 30
+    recorder.finish(finished(1, 2), None)
+    recorder.remember(finished(1, 2), bytes(32), None)
+    assert happened == ["append", "note", "sync", "early"]
+    recorder.end()
+    assert happened[4:] == ["commit"]
+
+
+@pytest.mark.parametrize("durability", ["batch", "full", "none"])
+def test_what_was_claimed_is_let_go_of_only_when_its_letter_is_written(durability):
+    happened = []
+    recorder = with_store(happened, durability)
+    recorder.settle(bury())
+    recorder.sync(1e12)
+    assert "release" not in happened
+    recorder.flush()
+    recorder.end()
+    assert happened.index("append") < happened.index("release") < len(happened) - 1
+    assert happened[-1] == ("early" if durability == "none" else "commit")
+
+
+def test_the_store_is_told_once_a_second_whatever_the_durability():
+    happened = []
+    recorder = with_store(happened, "none")
+    assert recorder.sync_at is not None
+    recorder.sync(recorder.sync_at - 0.5)
+    assert happened == []
+    recorder.sync(recorder.sync_at)
+    assert happened == ["early"]

@@ -139,6 +139,9 @@ def test_every_option_in_the_pages_and_the_samples_exists(orders):
     every = "for command in '' check verify 'dlq retry' 'dlq drop' ps top handlers; do jq-run $command --help; done"
     helped = run(orders, every, COLUMNS="200").out.decode()
     known = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
+    for command in ("stats", "prune", "forget"):
+        helped = run(orders, f"jq-run store {command} --help", COLUMNS="200").out.decode()
+        known |= set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", helped))
     assert len(known) >= 50
     for text in (README, PAGE, (SAMPLE / "pipeline.sh").read_text(), (SAMPLE / "crontab").read_text()):
         for line in text.splitlines():

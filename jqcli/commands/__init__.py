@@ -18,6 +18,7 @@ from jqcli.commands.handlers import handlers
 from jqcli.commands.plain import PlainCommand
 from jqcli.commands.ps import ps
 from jqcli.commands.run import run
+from jqcli.commands.store import store
 from jqcli.commands.top import top
 from jqcli.commands.verify import verify
 from jqcli.edge import failpoint
@@ -42,6 +43,7 @@ app.command("check", cls=PlainCommand, epilog=EPILOG)(check)
 app.command("ps", cls=PlainCommand)(ps)
 app.command("top", cls=PlainCommand)(top)
 app.add_typer(dlq, name="dlq")
+app.add_typer(store, name="store")
 
 
 def _print_version(asked: bool) -> None:

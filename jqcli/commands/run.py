@@ -15,7 +15,7 @@ from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handl
 from jqcli.config import settings as allowed
 from jqcli.policy import BACKOFFS
 
-WORK, FILES, POOL, FAILURES = "What to do", "Files", "Workers", "Failures"
+WORK, FILES, MEMORY, POOL, FAILURES = "What to do", "Files", "Memory", "Workers", "Failures"
 FLOW, SEEN = "Limits and outages", "What you see"
 
 Text = str | None
@@ -69,6 +69,18 @@ def run(
     lock_wait: Annotated[
         Text, declare(FILES, "lock_wait", "DUR", "Wait so long for another run to let the results go. (0)")
     ] = None,
+    store: Annotated[Text, declare(MEMORY, "store", "PATH", "Remember what is done, over runs. (none)")] = None,
+    ttl: Annotated[Text, declare(MEMORY, "ttl", "DUR", "Forget it after that long. (never)")] = None,
+    on_store_error: Annotated[
+        Text,
+        declare(
+            MEMORY, "on_store_error", "DO", "stop, or continue without the store. (stop)", words=allowed.STORE_ERRORS
+        ),
+    ] = None,
+    cache: Annotated[
+        Text, declare(MEMORY, "cache", "on|off", "Keep duplicates' results in memory. (on)", words=("on", "off"))
+    ] = None,
+    cache_size: Annotated[Text, declare(MEMORY, "cache_size", "SIZE", "How much of them. (64MiB)")] = None,
     workers: Annotated[
         Text,
         declare(POOL, "workers", "N", "Processes; 0 is --engine inline. (usable CPUs)", short="-j"),

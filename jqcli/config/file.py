@@ -11,6 +11,7 @@ from jqcli.config.flow import FLOW_NAMES, TENANT_NAMES, read_tenant
 from jqcli.config.given import Given, Layer
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, is_file_spec
 from jqcli.config.path import BESIDE
+from jqcli.config.store import STORE_NAMES
 from jqcli.errors import UsageError, suggest
 from jqcli.policy import ASKED_NAMES, POLICY_NAMES, POLICY_PARSERS, Policy
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 OPTION_NAMES = (
     *("handler", "input_format", "key", "tenant", "limit", "output", "dlq", "engine", "workers"),
-    *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *ASKED_NAMES, "max_failures", *FLOW_NAMES),
+    *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *ASKED_NAMES, "max_failures"),
+    *(*FLOW_NAMES, *STORE_NAMES),
     *("dedupe", "grace", "durability", "keep_order", "fresh", "progress", "summary", "quiet", "verbose"),
     *(*BESIDE, "metrics_port", "dry_run", "lock_wait", "ping", "log_format"),
 )
 _TABLES = ("handlers", "profiles", "tenants")
-_PATHS = ("output", "dlq", *BESIDE)
+_PATHS = ("output", "dlq", "store", *BESIDE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def find_output(given: Mapping[str, Given], inputs: Sequence[str], *, stdout_tty
     output = pick(given, "output", text, made_up)
     if output == STDOUT:
         return None
-    _check_target(given, "output", output)
+    check_target(given, "output", output)
     return output
 
 
@@ -102,11 +102,12 @@ def find_dlq(given: Mapping[str, Given], inputs: Sequence[str], output: str | No
     dlq = pick(given, "dlq", text, str(Path(output or "").parent / made_up) if is_beside else made_up)
     if dlq == STDOUT:
         raise UsageError(f"{given['dlq'].where}: dead letters go to a file, not to stdout")
-    _check_target(given, "dlq", dlq)
+    check_target(given, "dlq", dlq)
     return dlq
 
 
-def _check_target(given: Mapping[str, Given], name: str, path: str) -> None:
+def check_target(given: Mapping[str, Given], name: str, path: str) -> None:
+    """Raise UsageError where no file can stand at this path."""
     where = f"{given[name].where}: " if name in given else ""
     if Path(path).is_dir():
         raise UsageError(f"{where}{path} is a folder; name a file in it")
@@ -116,12 +117,12 @@ def _check_target(given: Mapping[str, Given], name: str, path: str) -> None:
 
 def check_apart(inputs: Sequence[str], output: str | None, dlq: str) -> None:
     """Raise UsageError where two of the files are the same one."""
-    if output is not None and _is_same(output, dlq):
+    if output is not None and is_same(output, dlq):
         raise UsageError(f"{dlq}: results and dead letters cannot share a file; choose another --dlq")
     for source in inputs:
-        if output is not None and _is_same(source, output):
+        if output is not None and is_same(source, output):
             raise UsageError(f"{source}: an input that is this run's own --output; choose another -o")
-        if _is_same(source, dlq):
+        if is_same(source, dlq):
             raise UsageError(
                 f"{source}: an input that is this run's own --dlq; choose another -d, "
                 f"or give its jobs a new life with `jq-run dlq retry {source}`"
@@ -140,17 +141,18 @@ def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], i
         if path is None:
             continue
         where = given[name].where
-        _check_target(given, name, path)
+        check_target(given, name, path)
         if Path(path).exists() and not Path(path).is_file():
             raise UsageError(f"{where}: {path} is no regular file")
-        same = next((other for other, target in taken.items() if _is_same(path, target)), None)
+        same = next((other for other, target in taken.items() if is_same(path, target)), None)
         if same is not None:
             raise UsageError(f"{where}: {path} is the file of {same} too; choose another")
         taken[where] = path
     return found
 
 
-def _is_same(one: str, other: str) -> bool:
+def is_same(one: str, other: str) -> bool:
+    """Tell whether two paths name one file, or would."""
     if Path(one).exists() and Path(other).exists():
         return Path(one).samefile(other)
     return Path(one).absolute() == Path(other).absolute()

@@ -12,6 +12,7 @@ from jqcli.config.flow import BREAKER_ACTIONS, read_flow
 from jqcli.config.given import Given, Layer, option_of, pick, variable_of
 from jqcli.config.handler import FORMS, HandlerSpec, find_handler
 from jqcli.config.path import check_apart, expand_inputs, find_beside, find_dlq, find_output
+from jqcli.config.store import STORE_ERRORS, read_store
 from jqcli.errors import UsageError, suggest
 from jqcli.policy import ASKED_NAMES, POLICY_PARSERS, Policy, check_backoff
 from jqcli.quantity import format_duration
@@ -30,7 +31,7 @@ SUMMARIES = ("auto", "text", "json", "none")
 LOG_FORMATS = ("text", "json")
 DEDUPES = ("run", "off")
 
-__all__ = ["BREAKER_ACTIONS", "Settings", "build_settings"]
+__all__ = ["BREAKER_ACTIONS", "STORE_ERRORS", "Settings", "build_settings"]
 
 MOST_WORKERS = 1000  # a worker is a process of some 20 MB; more than that is a slip of the finger
 
@@ -72,6 +73,10 @@ class Settings:
     deadline_at: float | None
     adaptive: bool
     spill: int
+    store: str | None
+    ttl: float | None
+    on_store_error: str
+    cache_size: int
     dedupe: bool
     grace: float
     durability: str
@@ -121,6 +126,7 @@ def build_settings(
     handler, handlers = choose_handlers(given, file, installed)
     if engine == "inline":
         _check_no_timeout(handler, given)
+    plain = read_plain(given)
     return Settings(
         inputs=inputs,
         handler=handler,
@@ -133,8 +139,9 @@ def build_settings(
         quiet=quiet,
         verbose=verbose,
         **read_flow(given, file.tenants),
-        **read_plain(given),
         **beside,
+        **read_store(given, dedupe=plain["dedupe"], others=(*inputs, output, dlq, *beside.values())),
+        **plain,
     )
 
 

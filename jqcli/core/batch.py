@@ -93,6 +93,20 @@ class Batch:
             self._split = self.data.split(b"\n")
         return Line(self.name, self.stem, self.first_line + index, self._split[index])
 
+    def identities(self, indexes: Sequence[int]) -> tuple[bytes, list[str | None] | None]:
+        """Return the identities of jobs in a row, and the handlers that their lines chose, None where none chose."""
+        if self.jobs is not None:
+            jobs = [self.jobs[index].job for index in indexes]
+            handlers = [job.asks.handler for job in jobs]
+            return b"".join([job.key for job in jobs]), handlers if any(handlers) else None
+        if len(indexes) == self.lines:
+            keys = self.keys
+        else:
+            keys = b"".join([self.keys[16 * index : 16 * index + 16] for index in indexes])
+        notes = () if self.answer is None else self.answer.notes
+        chosen = {index: note["asks"].get("handler") for index, note in notes if "asks" in note}
+        return keys, [chosen.get(index) for index in indexes] if any(chosen.values()) else None
+
     def halves(self, number: int) -> tuple[Batch, Batch]:
         """Return the batch as two, with numbers from `number` on."""
         lines = self.data.split(b"\n")[:-1]

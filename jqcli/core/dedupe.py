@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from itertools import repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli.core.codec import KEY_SIZE
@@ -17,20 +18,21 @@ from jqcli.core.settled import Settled, claim_key
 from jqcli.core.taken import Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from jqcli.core.event import Answer
 
 _NO_HASH = bytes(KEY_SIZE)
 _NO_ID = bytes(ID_SIZE)
+_NOTHING: Mapping[bytes, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
 class Finding:
     """What a ruling says of a line that does not simply run.
 
-    `kind`: unusable, duplicate, conflict, or asks (it may run, and asks for something); `detail`: an unusable line's
-    note, or what a line asks for.
+    `kind`: unusable, duplicate, conflict, asks (it may run, and asks for something), or what `core/recall.py` says of
+    it: remembered, elsewhere; `detail`: an unusable line's note, or what a line asks for.
     """
 
     index: int
@@ -61,18 +63,24 @@ class Identities:
         self._owners: dict[bytes, bytes] = dict(settled.owners)
         self._dedupe = dedupe
 
+    def adopt(self, key: bytes, payload_hash: bytes | None, batch: int, index: int) -> None:
+        """Take one identity that another run had, and let go of."""
+        if payload_hash is not None:
+            self._owners.setdefault(key, payload_hash)
+        self.taken.add(key, batch, index)
+
     def owner_of(self, key: bytes) -> bytes | None:
         """Return the payload hash of the job that owns a given key."""
         return self._owners.get(key)
 
-    def rule(self, batch: int, answer: Answer) -> Ruling:
-        """Rule over a batch and take its identities."""
-        is_plain = not answer.notes and not answer.hashes and not self.settled.records
+    def rule(self, batch: int, answer: Answer, known: Mapping[bytes, str] = _NOTHING) -> Ruling:
+        """Rule over a batch and take its identities; `known` are those that the store has, by what it says of them."""
+        is_plain = not answer.notes and not answer.hashes and not self.settled.records and not known
         if is_plain and (not self._dedupe or self.taken.add_all(answer.keys, batch)):
             return Ruling(None, [], [], {}, [])
-        return self._rule_each(batch, answer)
+        return self._rule_each(batch, answer, known)
 
-    def _rule_each(self, batch: int, answer: Answer) -> Ruling:
+    def _rule_each(self, batch: int, answer: Answer, known: Mapping[bytes, str]) -> Ruling:
         notes = dict(answer.notes)
         ruling = Ruling(array("I"), [], [], {}, [])
         order, statuses = array("I"), ruling.statuses
@@ -84,7 +92,12 @@ class Identities:
             if note is None or "blank" not in note:
                 status = self._claim(key, payload_hash, own_id)
                 if status is None:
-                    found = self._rule_line(batch, index, key, payload_hash, note)
+                    is_foreign = key in known and is_usable and key not in self.taken
+                    found = (
+                        Finding(index, known[key])
+                        if is_foreign
+                        else self._rule_line(batch, index, key, payload_hash, note)
+                    )
                     if found is not None:
                         ruling.findings.append(found)
                     if found is None or found.kind == "asks":

@@ -27,16 +27,19 @@ from jqcli.core.effect import (
     RunJobs,
     Spare,
     Work,
-    follow,
     place_of,
 )
+from jqcli.core.elsewhere import Elsewhere
 from jqcli.core.event import Answer
-from jqcli.core.record import conflict_error, error_of, history_entry, kept_error
+from jqcli.core.fate import bury_unusable, contradict, follow, follow_remembered
+from jqcli.core.first import Firsts
+from jqcli.core.recall import ELSEWHERE, REMEMBERED, split_keys, wanted_of
+from jqcli.core.record import error_of, history_entry, kept_error
 from jqcli.core.retry import Again, decide
 from jqcli.model import First, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from jqcli.core.dedupe import Finding, Identities, Ruling
     from jqcli.core.gate import Gate
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Dispatch:
-    """Every unsettled line of the run. `find` looks up the settled first job of an identity."""
+    """Every unsettled line of the run. `find` looks up the settled first job of an identity, `claim` asks the store."""
 
     def __init__(
         self,
@@ -57,22 +60,23 @@ class Dispatch:
         gate: Gate,
         *,
         keeps_order: bool,
+        claim: Callable[[Mapping[str | None, bytes]], Mapping[bytes, str]] | None = None,
     ) -> None:
+        self._claim = claim
         self._identities = identities
         self._rules = rules
         self._scheme = scheme
         self.sizer = sizer
-        self._find = find
         self._keeps_order = keeps_order
         self._turn: deque[Batch] = deque()
         self._batches: dict[int, Batch] = {}
         self.batches = self._batches  # for others to look at
         self.gate = gate
         self._backlog = Backlog(gate, sizer)
-        self._pending: dict[bytes, Pending] = {}
         self._followers: dict[bytes, list[Pending]] = {}
-        self._dead: dict[bytes, First] = {}
+        self.elsewhere = Elsewhere()
         self._sizes = array("I", [1])  # lines by batch
+        self._firsts = Firsts(identities.taken, self._batches, self._sizes, scheme, find, gate.aside)
         self.lines = 0
         self.bytes = 0
 
@@ -85,8 +89,8 @@ class Dispatch:
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait for a moment."""
-        return self._backlog.waiting
+        """Jobs that wait for a moment, or for another run."""
+        return self._backlog.waiting + self.elsewhere.count
 
     @property
     def due_at(self) -> float | None:
@@ -98,7 +102,7 @@ class Dispatch:
         """Jobs that are with the workers: ruled, and neither waiting nor settled."""
         unruled = sum(batch.lines for batch in self._turn)
         following = sum(map(len, self._followers.values()))
-        return self.lines - unruled - following - self._backlog.waiting - self._backlog.ready
+        return self.lines - unruled - following - self.waiting - self._backlog.ready
 
     def label(self, number: int, index: int | None) -> str:
         """Return the name of a running job as people see it."""
@@ -158,7 +162,8 @@ class Dispatch:
         answer = batch.answer
         assert answer is not None  # noqa: S101 - its turn comes with its answer
         batch.keys = answer.keys
-        ruling = self._identities.rule(batch.number, answer)
+        known = {} if self._claim is None else self._claim(wanted_of(answer, self._identities.settled))
+        ruling = self._identities.rule(batch.number, answer, known)
         if batch.buried:  # they look blank, and have their letters
             statuses = Counter(ruling.statuses) - Counter({None: len(batch.buried)})
             ruling = ruling._replace(statuses=statuses + Counter({"dead": len(batch.buried)}))
@@ -205,26 +210,50 @@ class Dispatch:
         line = batch.line(finding.index)
         key = batch.keys[16 * finding.index : 16 * finding.index + 16]
         if finding.kind == "unusable":
-            note = finding.detail
-            error = {"type": f"jqcli.{note['reason']}", "message": note["message"]}
             self.lines -= 1
-            return [Bury(place, line, None, key.hex(), note["reason"], error, 0, [])]
+            return [bury_unusable(place, line, key, finding.detail)]
         job = read_line(line, self._scheme)
         assert isinstance(job, Job)  # noqa: S101 - the worker read it as one
-        if finding.kind == "conflict":
+        pending = Pending(line, job, batch.source, batch.number, finding.index)
+        if finding.kind == ELSEWHERE:
+            self.elsewhere.add(pending)
+            self.bytes += pending.size
+            return []
+        if finding.kind == REMEMBERED:
             self.lines -= 1
-            first = self._first_of(job._replace(payload_hash=self._identities.owner_of(job.key)))
-            named = None if first is None else first.id
-            error = conflict_error(job, named)
-            return [Bury(place, line, job, job.key_text, "key_conflict", error, 0, [], First(named, "owner"))]
-        first = self._first_of(job)
+            return [follow_remembered(pending, self._firsts.find_remembered(job))]
+        return self._follow_first(pending, is_conflict=finding.kind == "conflict")
+
+    def _follow_first(self, pending: Pending, *, is_conflict: bool) -> list[Effect]:
+        """Let a job share the fate of the first of its identity, or contradict it."""
+        job = pending.job
+        if is_conflict:
+            self.lines -= 1
+            first = self._firsts.of(job._replace(payload_hash=self._identities.owner_of(job.key)))
+            return [contradict(pending, None if first is None else first.id)]
+        first = self._firsts.of(job)
         if first is None or first.status == "running":
-            pending = Pending(line, job, batch.source, batch.number, finding.index)
             self._followers.setdefault(job.key, []).append(pending)
             self.bytes += pending.size
             return []
         self.lines -= 1
-        return [follow(place, line, job, first)]
+        return [follow(pending, first)]
+
+    def take_news(self, known: Mapping[bytes, str], now: Moment) -> list[Effect]:
+        """Go on with what waited for another run, as far as it is not `known` to be there still."""
+        remembered, free = self.elsewhere.take(known)
+        self.lines -= len(remembered)
+        self.bytes -= sum(pending.size for pending in remembered)
+        effects = [follow_remembered(each, self._firsts.find_remembered(each.job)) for each in remembered]
+        for first, *others in free:
+            key, payload_hash = first.job.key, first.job.payload_hash
+            self._identities.adopt(key, payload_hash, first.origin, first.index)
+            self._firsts.pending[key] = first
+            self.bytes -= sum(pending.size for pending in others)
+            for other in others:
+                effects += self._follow_first(other, is_conflict=other.job.payload_hash != payload_hash)
+            effects += self._wait(first, max(0.0, (first.job.asks.not_before or 0.0) - now.unix), now)
+        return effects
 
     def _pass(self, batch: Batch, ruling: Ruling) -> Pass:
         """Go past lines that need no record; what an earlier run buried is dead for its duplicates too."""
@@ -232,7 +261,7 @@ class Dispatch:
         for key in ruling.dead:
             first = self._identities.settled.dead.get(key)
             if first is not None:
-                self._dead.setdefault(key, first)
+                self._firsts.dead.setdefault(key, first)
         return Pass(batch.number, ruling.passed, ruling.statuses)
 
     # Runs end
@@ -251,23 +280,17 @@ class Dispatch:
             for index in indexes:
                 pending = batch.jobs[index]
                 self.bytes -= pending.size
-                self._pending.pop(pending.job.key, None)
+                self._firsts.pending.pop(pending.job.key, None)
         if not self._followers:
             return []
         return self._release_followers(batch, indexes)
 
     def _release_followers(self, batch: Batch, indexes: Sequence[int]) -> list[Effect]:
         effects: list[Effect] = []
-        keys = (
-            [batch.keys[16 * index : 16 * index + 16] for index in indexes]
-            if batch.jobs is None
-            else [batch.jobs[index].job.key for index in indexes]
-        )
-        for key in keys:
-            if key not in self._followers:
-                continue
-            first = self._look_up(self._identities.taken.find(key), self._followers[key][0].job)
-            effects += self._settle_followers(key, first or First(None, "completed"))
+        for key in split_keys(batch.identities(indexes)[0]):
+            if key in self._followers:
+                first = self._firsts.look_up(self._followers[key][0].job)
+                effects += self._settle_followers(key, first or First(None, "completed"))
         return effects
 
     def _settle_followers(self, key: bytes, first: First) -> list[Effect]:
@@ -275,7 +298,7 @@ class Dispatch:
         for pending in self._followers.pop(key, ()):
             self.lines -= 1
             self.bytes -= pending.size
-            effects.append(follow(place_of(pending), pending.line, pending.job, first))
+            effects.append(follow(pending, first))
         return effects
 
     def take_failure(self, number: int, index: int, failure: Failure, now: Moment) -> list[Effect]:
@@ -324,7 +347,7 @@ class Dispatch:
         job = read_line(line, self._scheme)
         assert isinstance(job, Job)  # noqa: S101 - it ran, or was ruled to
         pending = Pending(line, job, batch.source, batch.number, index)
-        self._pending[job.key] = pending
+        self._firsts.pending[job.key] = pending
         self.bytes += pending.size
         return pending
 
@@ -333,9 +356,9 @@ class Dispatch:
         self.lines += by
         self.bytes += by * pending.size
         if by > 0:
-            self._pending[pending.job.key] = pending
+            self._firsts.pending[pending.job.key] = pending
         else:
-            self._pending.pop(pending.job.key, None)
+            self._firsts.pending.pop(pending.job.key, None)
 
     def _wait(self, pending: Pending, after: float, now: Moment) -> list[Effect]:
         if pending.has_expired(now.unix):
@@ -352,30 +375,8 @@ class Dispatch:
             place_of(pending), pending.line, job, job.key_text, reason, error, pending.attempts, pending.history
         )
         if job.key in self._identities.taken:
-            self._dead[job.key] = First(job.id, "dead", error=kept_error(error))
+            self._firsts.dead[job.key] = First(job.id, "dead", error=kept_error(error))
         return [letter, *self._settle_followers(job.key, First(job.id, "dead", error=error))]
-
-    def _look_up(self, spot: tuple[int, int] | None, job: Job) -> First | None:
-        """Return the settled first of an identity that was taken at this spot."""
-        return self._find(None if spot is None else (spot[0], spot[1] / self._sizes[spot[0]]), job)
-
-    def _first_of(self, job: Job) -> First | None:
-        """Return the first job of an identity: running, dead, or done with its record."""
-        if job.key in self._dead:
-            return self._dead[job.key]
-        pending = self._pending.get(job.key)
-        if pending is not None:
-            return First(pending.job.id, "running")
-        spot = self._identities.taken.find(job.key)
-        if spot is not None and self.gate.aside is not None and (owned := self.gate.aside.find(*spot)):
-            return First(owned.id, "running")
-        batch = None if spot is None else self._batches.get(spot[0])
-        if spot is None or batch is None or batch.told:
-            found = self._look_up(spot, job)
-            if found is not None or spot is None or batch is None:
-                return found or First(None, "completed")
-        owner = read_line(batch.line(spot[1]), self._scheme) if batch.jobs is None else batch.jobs[spot[1]].job
-        return First(owner.id if isinstance(owner, Job) else None, "running")
 
     # What runs next
 

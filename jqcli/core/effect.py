@@ -128,10 +128,3 @@ Effect = Prepare | Run | RunJobs | Drop | Spare | Settling
 def place_of(pending: Pending) -> Place:
     """Return where a pending job stands in the input."""
     return Place(pending.origin, pending.index)
-
-
-def follow(place: Place, line: Line, job: Job, first: First) -> Bury | Double:
-    """Return the record of a duplicate, which shares its first's fate."""
-    if first.status == "dead":
-        return Bury(place, line, job, job.key_text, "duplicate_of_dead", first.error or {}, 0, [], first)
-    return Double(place, job, first)

@@ -209,10 +209,12 @@ def read_first(record: bytes, members: dict[str, Any] | None = None) -> First:
     """
     if members is None:
         members = load_exact(record)
+    given = members.get("payload_hash")
+    payload_hash = None if given is None else bytes.fromhex(given)
     if members["status"] != "completed":
-        return First(members["id"], members["status"])
+        return First(members["id"], members["status"], payload_hash=payload_hash)
     start = record.index(_RESULT) + len(_RESULT)
-    return First(members["id"], "completed", record[start : record.rindex(_ATTEMPTS)])
+    return First(members["id"], "completed", record[start : record.rindex(_ATTEMPTS)], None, payload_hash)
 
 
 def status_of(record: bytes) -> str:

@@ -20,12 +20,13 @@ _HEADLINES = {
     3: "stopped early",
     70: "stopped by a bug in jqcli",
     74: "stopped: a file could not be read or written",
+    75: "stopped: another program holds a file",
     129: "stopped by SIGHUP",
     130: "stopped by SIGINT",
     141: "stopped: the reader of stdout went away",
     143: "stopped by SIGTERM",
 }
-_RESUMABLE = frozenset({3, 74, 129, 130, 141, 143})
+_RESUMABLE = frozenset({3, 74, 75, 129, 130, 141, 143})
 
 
 def summary_text(

@@ -17,10 +17,14 @@ from statistics import median
 import handlers
 import process
 
+from jqcli.core.recall import DONE, Row
+from jqcli.edge.store import Store
+
 HERE = Path(__file__).parent
 JQ_RUN = [sys.executable, "-m", "jqcli"]
 BUSY_SECONDS = 100e-6
 LINE_BYTES = 115
+RECORD = b'{"id":"a","key":"5f01ab:9f0c","status":"completed","result":null,"attempts":1,"duration":0.000001}\n'
 
 
 def clean_environment():
@@ -53,7 +57,7 @@ class Bench:
         """Take away what an earlier run left, so that nothing is gone on with."""
         for path in self.folder.glob("results*"):
             path.unlink()
-        for path in self.folder.glob("*.dlq.jsonl"):
+        for path in (*self.folder.glob("*.dlq.jsonl"), *self.folder.glob("memory.db*")):
             path.unlink()
 
     def jq_run(self, source, *options, handler="noop"):
@@ -90,6 +94,10 @@ class Bench:
         if self.records() != records:
             raise process.FailedError(f"{' '.join(commands[0])}: {self.records()} records of {records}")
         return seconds
+
+    def once_more(self, commands):
+        """Return the seconds of one run that goes on from what is there."""
+        return process.time_all(commands, self.folder, self.env)
 
     def interleave(self, contestants, records):
         """Return {name: seconds of each run}; a round runs every contestant once, so noise meets all."""
@@ -257,6 +265,59 @@ def rows_verify(bench):
     yield "counting again with verify", "300,000 records/s", f"{best:,.0f}/s", f"{middle:,.0f}/s", detail
 
 
+def rows_store(bench):
+    """No-op jobs with new keys, with a store and without; and all of them again as duplicates."""
+    source = bench.input(bench.jobs)
+    times = bench.interleave(
+        {"with": [bench.jq_run(source, "--store", "memory.db")], "without": [bench.jq_run(source)]}, bench.jobs
+    )
+    best, middle = ratio(times["without"], times["with"])
+    detail = "; ".join(f"{name} {rates(bench.jobs, seconds)}" for name, seconds in times.items())
+    yield "new keys with a store, against without", "at least 0.75 x", f"{best:.2f} x", f"{middle:.2f} x", detail
+    bench.once([bench.jq_run(source, "--store", "memory.db")], bench.jobs)
+    size = (bench.folder / "memory.db").stat().st_size
+    (bench.folder / "results.jsonl").unlink()
+    seconds = process.time_all([bench.jq_run(source, "--store", "memory.db")], bench.folder, bench.env)
+    detail = f"once; the store has {size / bench.jobs:.0f} bytes a key, results of `null` included"
+    yield "the same keys again, all of them duplicates", "", f"{bench.jobs / seconds:,.0f}/s", "", detail
+
+
+def rows_recall(bench):
+    """New keys against a store that remembers ten times as many: time, and the parent's peak memory."""
+    source, one, many = bench.input(bench.jobs), bench.input(1), 10 * bench.jobs
+    store, kept = bench.folder / "memory.db", bench.folder / "kept"
+    bench.once([bench.jq_run(one, "--store", store.name)], 1)
+    fill_store(store, many)
+    folding = bench.once_more([bench.jq_run(one, "--store", store.name)])
+    shutil.move(store, kept)
+    times = {"with": [], "without": []}
+    for _ in range(bench.runs):
+        for name, words in (("with", ("--store", store.name)), ("without", ())):
+            bench.clean()
+            shutil.copy(kept, store)
+            times[name].append(bench.once_more([bench.jq_run(source, *words)]))
+    bench.clean()
+    shutil.move(kept, store)
+    peak = process.peak_memory(bench.jq_run(source, "--store", store.name), bench.folder, bench.env)
+    bench.clean()
+    bare = process.peak_memory(bench.jq_run(source), bench.folder, bench.env)
+    best, middle = ratio(times["without"], times["with"])
+    detail = f"with {rates(bench.jobs, times['with'])}; folding them into the tree took {folding:.0f} s, once"
+    yield f"new keys against {many:,} remembered ones, against no store", "", f"{best:.2f} x", f"{middle:.2f} x", detail
+    detail = f"{in_mib(peak)}; without a store {in_mib(bare)}"
+    yield "the parent's memory for that", "at most 400 MB", f"{peak[0] / 1e6:.0f} MB", "", detail
+
+
+def fill_store(path, keys):
+    """Let a store with one scope remember that many random keys more, in rows of 1,000."""
+    store = Store(str(path))
+    for _ in range(keys // 100_000):
+        with store.transaction():
+            for _ in range(100):
+                store.append(Row(0, 1, DONE, time.time(), None, os.urandom(16_000)), 1, RECORD * 1000)
+    store.close()
+
+
 def in_mib(peak):
     return f"parent {peak[0] / 2**20:.0f} MiB, all {peak[1] / 2**20:.0f} MiB"
 
@@ -308,6 +369,8 @@ ROWS = {
     "durability": rows_durability,
     "memory": rows_memory,
     "start": rows_start,
+    "store": rows_store,
+    "recall": rows_recall,
 }
 
 

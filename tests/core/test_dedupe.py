@@ -57,7 +57,7 @@ def test_the_fast_way_rules_as_the_slow_one(batches, dedupe):
     quick, slow = Identities(Settled(), dedupe=dedupe), Identities(Settled(), dedupe=dedupe)
     for number, letters in enumerate(batches):
         fast = quick.rule(number, answer(number, letters))
-        each = slow._rule_each(number, answer(number, letters))
+        each = slow._rule_each(number, answer(number, letters), {})
         assert order_of(fast, len(letters)) == order_of(each, len(letters))
         assert fast[1:] == each[1:]
         assert owners(quick) == owners(slow)

@@ -1,0 +1,250 @@
+"""What a run asks its store and tells it; where the store may fail and the run go on, that choice is kept here.
+
+Law 5: `note` gathers what is done, and only `commit`, which comes after the records are in their file and synced,
+makes it count for other runs.
+"""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from jqcli.core.recall import (
+    CLAIM,
+    DONE,
+    RELEASE,
+    REMEMBERED,
+    Recall,
+    Row,
+    fresh_until,
+    leave_out,
+    shorter,
+    split_keys,
+)
+from jqcli.core.record import read_first
+from jqcli.errors import FileError, LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from jqcli.edge.store import ScopeName, Store
+    from jqcli.model import First, Job
+
+GATHERED_BYTES = 8 << 20  # of records to commit at once; four times as much costs a third more a byte
+
+
+class Terms(NamedTuple):
+    """How a run uses its store: its number, and seconds to live (None: for ever).
+
+    `scopes` are by the handler that a line chose; `warn` says that the run goes on without the store, None where a
+    broken store stops it.
+    """
+
+    run: int
+    ttl: float | None
+    scopes: Mapping[str | None, ScopeName]
+    warn: Callable[[str], None] | None
+
+
+class _Done(NamedTuple):
+    batch: int
+    handler: str | None
+    keys: bytes
+    records: bytes
+
+
+class Claimer:
+    """The store as one run sees it. Raises FileError or LockedError, unless the run may go on without it."""
+
+    def __init__(self, store: Store, terms: Terms) -> None:
+        self._store: Store | None = store
+        self._terms = terms
+        self._done: list[_Done] = []
+        self._released: list[tuple[str | None, bytes]] = []
+        self._seen = -1
+        self._is_behind = False  # whether a power cut could undo what was committed
+        self._own_rows: dict[int, list[int]] = {}
+        self.gathered = 0
+        try:
+            self._enter(store)
+        except BaseException:
+            store.close()
+            raise
+
+    def _enter(self, store: Store) -> None:
+        """Be a run of this store: take over from the dead, and read what is remembered."""
+        store.fold()
+        with store.transaction():
+            store.lock.enter(self._terms.run)
+            for run in store.claimants():
+                if run != self._terms.run and not store.lock.is_alive(run):
+                    store.drop_claims(run)
+            store.drop_expired(time.time())
+            self._scopes = {handler: store.scope(name) for handler, name in self._terms.scopes.items()}
+            self._begin_anew(store)
+            self._refresh(store)
+
+    def _begin_anew(self, store: Store) -> None:
+        self._epoch, self._folded = store.state()
+        self._sieve = store.read_sieve()
+        self._recall = Recall(self._terms.run, self._terms.ttl)
+
+    # Before jobs run
+
+    def claim(self, wanted: Mapping[str | None, bytes]) -> Mapping[bytes, str]:
+        """Claim identities, given by the handler that their lines chose; return what those are that may not run."""
+        known: dict[bytes, str] = {}
+        if self._store is None or not any(wanted.values()):
+            return known
+        now = time.time()
+        try:
+            with self._store.transaction():
+                self._refresh(self._store)
+                for handler, keys in wanted.items():
+                    known |= self._judge(self._store, handler, keys, now)
+                    free = leave_out(known, keys)
+                    if free:
+                        self._append(self._store, CLAIM, handler, free, now)
+        except (FileError, LockedError) as error:
+            self._go_on_without(error)
+            known.clear()
+        return known
+
+    def _judge(self, store: Store, handler: str | None, keys: bytes, now: float) -> dict[bytes, str]:
+        known = self._recall.judge(keys, now, store.lock.is_alive)
+        likely = b"" if self._sieve is None else self._sieve.sift(keys)
+        if likely:
+            found = store.look_up(self._scopes[handler], likely)
+            fresh = [key for key, one in found.items() if now < self._fresh_until(key, one.at, one.ttl)]
+            known |= dict.fromkeys(fresh, REMEMBERED)
+        return known
+
+    def _fresh_until(self, key: bytes, done_at: float, ttl: float | None) -> float:
+        return fresh_until(key, done_at, shorter(ttl, self._terms.ttl))
+
+    def _refresh(self, store: Store) -> None:
+        """Read what other runs appended since, if any did."""
+        change = store.change()
+        if change == self._seen:
+            return
+        self._seen = change
+        if store.state()[0] != self._epoch:  # rows were taken away
+            self._begin_anew(store)
+        for row in store.read(self._recall.cursor, self._folded, list(self._scopes.values())):
+            self._recall.learn(row)
+
+    def _append(self, store: Store, kind: int, handler: str | None, keys: bytes, now: float, *records: bytes) -> int:
+        row = Row(0, self._terms.run, kind, now, self._terms.ttl, keys)
+        number = store.append(row, self._scopes[handler], *records)
+        self._recall.cursor = number  # all before it was read in this transaction
+        return number
+
+    # After they ran
+
+    def note(
+        self, batch: int, keys: bytes, handlers: list[str | None] | None, records: Sequence[bytes | memoryview]
+    ) -> None:
+        """Gather what is done: records in the order of their keys; `handlers` None where all are the default one."""
+        if self._store is None:
+            return
+        text = b"".join(records)  # a copy, for their memory is written over
+        self.gathered += len(text)
+        if handlers is None:
+            self._done.append(_Done(batch, None, keys, text))
+            return
+        parts: dict[str | None, tuple[list[bytes], list[bytes]]] = {}
+        for handler, key, line in zip(handlers, split_keys(keys), text.split(b"\n"), strict=False):
+            found_keys, lines = parts.setdefault(handler, ([], []))
+            found_keys.append(key)
+            lines.append(line + b"\n")
+        for handler, (found_keys, lines) in parts.items():
+            self._done.append(_Done(batch, handler, b"".join(found_keys), b"".join(lines)))
+
+    def release(self, identities: list[tuple[str | None, bytes]]) -> None:
+        """Gather what was claimed and is dead, with the handlers that lines chose: its letters are in their file."""
+        if self._store is not None:
+            self._released += identities
+
+    def commit(self, *, is_durable: bool) -> None:
+        """Let what was gathered count for other runs; a durable commit outlives a power cut, as do all before it."""
+        store = self._store
+        has_news = bool(self._done or self._released)
+        if store is None or not (has_news or (is_durable and self._is_behind)):
+            return
+        now = time.time()
+        try:
+            with store.transaction(durable=is_durable):
+                self._refresh(store)
+                store.touch()  # or nothing would be synced where nothing is new
+                for done in self._done:
+                    row = self._append(store, DONE, done.handler, done.keys, now, done.records)
+                    self._own_rows.setdefault(done.batch, []).append(row)
+                for handler, key in self._released:
+                    self._append(store, RELEASE, handler, key, now)
+        except (FileError, LockedError) as error:
+            self._go_on_without(error)
+        self._is_behind = not is_durable
+        self._done.clear()
+        self._released.clear()
+        self.gathered = 0
+
+    def find(self, spot: tuple[int, float] | None, job: Job) -> tuple[First | None, float]:
+        """Return the first of an identity as the store has it, and until when that is fresh.
+
+        `spot` is the batch of this run that took the identity, if one did.
+        """
+        try:
+            record, until = self._find_own(spot, job.key), inf
+            if record is None:
+                record, until = self._find_others(job)
+        except (FileError, LockedError) as error:
+            self._go_on_without(error)
+            return None, 0.0
+        return None if record is None else read_first(record), until
+
+    def _find_own(self, spot: tuple[int, float] | None, key: bytes) -> bytes | None:
+        if spot is None or self._store is None:
+            return None
+        for done in self._done:
+            keys = split_keys(done.keys) if done.batch == spot[0] else []
+            if key in keys:
+                return done.records.split(b"\n")[keys.index(key)]
+        rows = self._own_rows.get(spot[0], ())
+        return next((record for row in rows if (record := self._store.record(row, key))), None)
+
+    def _find_others(self, job: Job) -> tuple[bytes | None, float]:
+        store, key, now = self._store, job.key, time.time()
+        if store is None:
+            return None, now
+        found = self._recall.find(key)
+        if found is None and self._sieve is not None:
+            with store.held():
+                known = store.look_up(self._scopes[job.asks.handler], key).get(key)
+            found = None if known is None else (known.row, known.at, known.ttl)
+        if found is None:
+            return None, now
+        row, done_at, ttl = found
+        return store.record(row, key), self._fresh_until(key, done_at, ttl)
+
+    # The end
+
+    def end(self) -> None:
+        """Let go of all that was claimed; what is done was committed before."""
+        store, self._store = self._store, None
+        if store is None:
+            return
+        try:
+            with store.transaction():
+                store.drop_claims(self._terms.run)
+        except (FileError, LockedError):
+            pass  # the claims of a run that is gone count for nothing
+        finally:
+            store.close()
+
+    def _go_on_without(self, error: FileError | LockedError) -> None:
+        # Left open to the end of the process: what is in flight here stays claimed, and no lock is waited for again.
+        self._abandoned, self._store = self._store, None
+        if self._terms.warn is None:
+            raise error
+        self._terms.warn(f"{error}; going on without the store: nothing more is looked up or remembered")

@@ -1,0 +1,162 @@
+"""What other runs have done and are doing. Law 2 over runs: what one has claimed, no other runs."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jqcli.core.codec import hash_bytes
+from jqcli.core.event import Answer
+from jqcli.core.recall import (
+    CLAIM,
+    DONE,
+    ELSEWHERE,
+    RELEASE,
+    REMEMBERED,
+    Recall,
+    Row,
+    fresh_until,
+    leave_out,
+    shorter,
+    wanted_of,
+)
+from jqcli.core.settled import Settled
+
+ME, OTHER, THIRD = 1, 2, 3
+KEYS = [hash_bytes(bytes([n])) for n in range(6)]
+A, B, C = KEYS[:3]
+
+
+def alive(run):
+    return True
+
+
+def dead(run):
+    return False
+
+
+def learned(*rows, ttl=None):
+    recall = Recall(ME, ttl)
+    for number, (run, kind, keys, *more) in enumerate(rows, 1):
+        at, lasting = (*more, 0.0, None)[:2] if more else (0.0, None)
+        recall.learn(Row(number, run, kind, at, lasting, keys))
+    return recall
+
+
+def test_a_claim_is_waited_for_until_its_run_has_done_it_or_let_go():
+    recall = learned((OTHER, CLAIM, A + B + C), (OTHER, DONE, A), (OTHER, RELEASE, B))
+    assert recall.judge(A + B + C, 1.0, alive) == {A: REMEMBERED, C: ELSEWHERE}
+
+
+def test_the_claims_of_a_dead_run_are_free_and_what_it_did_is_not():
+    recall = learned((OTHER, CLAIM, A + B), (OTHER, DONE, A), (THIRD, CLAIM, C))
+    assert recall.judge(A + B + C, 1.0, lambda run: run == THIRD) == {A: REMEMBERED, C: ELSEWHERE}
+
+
+def test_only_the_run_that_claimed_can_let_go():
+    recall = learned((OTHER, CLAIM, A), (THIRD, RELEASE, A))
+    assert recall.judge(A, 1.0, alive) == {A: ELSEWHERE}
+
+
+def test_a_claim_that_was_taken_over_is_the_new_ones():
+    recall = learned((OTHER, CLAIM, A), (THIRD, CLAIM, A), (OTHER, RELEASE, A))
+    assert recall.judge(A, 1.0, lambda run: run == THIRD) == {A: ELSEWHERE}
+
+
+def test_what_this_run_claims_and_does_is_not_news_to_it():
+    recall = learned((ME, CLAIM, A), (ME, DONE, B))
+    assert recall.judge(A + B, 1.0, dead) == {}
+    assert recall.cursor == 2
+
+
+def test_nobody_is_asked_for_who_holds_nothing_that_is_wanted():
+    recall = learned((OTHER, CLAIM, A))
+
+    def never(run):
+        raise AssertionError
+
+    assert recall.judge(B + C, 1.0, never) == {}
+
+
+def test_what_ran_out_is_free_unless_it_is_claimed_again():
+    recall = learned((OTHER, DONE, A + B, 100.0, 50.0), (OTHER, CLAIM, B))
+    assert recall.judge(A + B, 140.0, alive) == {A: REMEMBERED, B: REMEMBERED}
+    assert recall.judge(A + B, 151.0, alive) == {B: ELSEWHERE}
+    assert recall.judge(A + B, 151.0, dead) == {}
+
+
+def test_of_two_times_to_live_the_shorter_one_counts():
+    assert [shorter(None, 3.0), shorter(2.0, 3.0), shorter(2.0, None), shorter(None, None)] == [3.0, 2.0, 2.0, None]
+    recall = learned((OTHER, DONE, A, 100.0, 1000.0), ttl=10.0)
+    assert recall.judge(A, 108.0, alive) == {A: REMEMBERED}
+    assert recall.judge(A, 111.0, alive) == {}
+
+
+@given(st.binary(min_size=16, max_size=16), st.floats(0.001, 1e9), st.floats(0, 1e10))
+def test_a_life_is_at_most_a_tenth_shorter_than_asked_and_never_longer(key, ttl, at):
+    until = fresh_until(key, at, ttl)
+    assert at + ttl * 0.9 <= until <= at + ttl
+
+
+def test_lives_of_one_night_end_at_many_moments():
+    assert len({fresh_until(hash_bytes(str(n).encode()), 0.0, 1000.0) for n in range(1000)}) > 200
+
+
+@given(st.floats(-1e6, 1e6))
+def test_a_clock_that_jumps_makes_nothing_of_the_future_stale_and_loses_no_claim(jump):
+    """FAULTS 37: a day forward or back; claims do not know the time at all."""
+    recall = learned((OTHER, DONE, A, 1e7, 60.0), (OTHER, CLAIM, B))
+    known = recall.judge(A + B, 1e7 + jump, alive)
+    assert known[B] == ELSEWHERE
+    assert (A in known) == (jump < fresh_until(A, 0.0, 60.0))
+
+
+def test_what_is_known_is_left_out():
+    assert leave_out({A: ELSEWHERE}, A + B + C) == B + C
+    assert leave_out({}, A + B) == A + B
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from([OTHER, THIRD]), st.sampled_from([CLAIM, DONE, RELEASE]), st.sampled_from(KEYS)),
+    max_size=30,
+)
+
+
+@given(ROWS, st.sets(st.sampled_from([OTHER, THIRD])))
+@settings(max_examples=300)
+def test_the_rows_read_one_by_one_mean_what_a_slow_reader_finds_in_all_of_them(rows, living):
+    recall = learned(*rows)
+    holder, done = {}, set()
+    for run, kind, key in rows:
+        if kind == CLAIM:
+            holder[key] = run
+            continue
+        if holder.get(key) == run:
+            del holder[key]
+        if kind == DONE:
+            done.add(key)
+    wanted = {key: ELSEWHERE for key, run in holder.items() if run in living} | dict.fromkeys(done, REMEMBERED)
+    assert recall.judge(b"".join(KEYS), 1.0, lambda run: run in living) == wanted
+
+
+# What a batch wants
+
+
+def answer(keys, notes=(), hashes=b""):
+    return Answer(1, keys, hashes, b"", list(notes))
+
+
+def test_a_plain_batch_wants_all_of_it():
+    assert wanted_of(answer(A + B), Settled()) == {None: A + B}
+
+
+def test_lines_that_are_no_jobs_want_nothing_and_a_chosen_handler_has_its_own():
+    notes = [(0, {"blank": True}), (1, {"reason": "invalid_json"}), (2, {"asks": {"handler": "b", "timeout": 1.0}})]
+    assert wanted_of(answer(A + B + C + KEYS[3], notes), Settled()) == {"b": C, None: KEYS[3]}
+
+
+def test_what_an_earlier_run_has_recorded_is_not_claimed():
+    settled = Settled()
+    settled.add(A, b'"x"', "completed", 0)
+    settled.add(B, b'"y"', "dead", 0)
+    assert wanted_of(answer(A + B + C), settled) == {None: B + C}

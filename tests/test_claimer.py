@@ -1,0 +1,180 @@
+"""What one run learns from its store and tells it. Law 5: nothing counts for others before it is committed."""
+
+from __future__ import annotations
+
+import pytest
+
+from jqcli.claimer import Claimer, Terms
+from jqcli.core.codec import Scheme, read_line
+from jqcli.core.recall import ELSEWHERE, REMEMBERED
+from jqcli.edge import store as module
+from jqcli.edge.store import ScopeName, Store
+from jqcli.edge.storekeep import forget_key, prune
+from jqcli.errors import FileError
+from jqcli.model import Line
+
+TAG = "5f01ab"
+MAIN = ScopeName(TAG, "", "tasks.py:charge", "")
+OTHER = ScopeName(TAG, "other", "tasks.py:other", "")
+
+
+def job(n, text=b'{"payload":%d}'):
+    return read_line(Line("", "", 1, text % n), Scheme(handlers=("other",)))
+
+
+def record(n):
+    text = b'{"id":"job-%d","key":"5f01ab:%s","status":"completed","result":%d,"attempts":1,"duration":0.1}\n'
+    return text % (n, job(n).key.hex().encode(), n)
+
+
+def keys(*numbers):
+    return b"".join(job(n).key for n in numbers)
+
+
+@pytest.fixture
+def open_run(tmp_path, monkeypatch):
+    """Return a way to open runs of one store; in one process, all that is not the run itself seems alive."""
+    monkeypatch.setattr("jqcli.edge.storelock.StoreLock.is_alive", lambda *_: True)
+    opened, warned = [], []
+
+    def open_one(run, *, ttl=None, version="", may_continue=False):
+        scopes = {None: MAIN._replace(version=version), "other": OTHER}
+        terms = Terms(run, ttl, scopes=scopes, warn=warned.append if may_continue else None)
+        claimer = Claimer(Store(str(tmp_path / "memory.db")), terms)
+        opened.append(claimer)
+        return claimer
+
+    open_one.warned = warned
+    yield open_one
+    for claimer in opened:
+        claimer.end()
+
+
+def test_what_is_done_counts_for_others_only_when_it_is_committed(open_run):
+    one, two = open_run(1), open_run(2)
+    assert one.claim({None: keys(1, 2)}) == {}
+    one.note(5, keys(1), None, [record(1)])
+    assert two.claim({None: keys(1, 2, 3)}) == {job(1).key: ELSEWHERE, job(2).key: ELSEWHERE}
+    one.commit(is_durable=True)
+    assert two.claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
+    first, _ = two.find(None, job(1))
+    assert (first.id, first.result) == ("job-1", b"1")
+
+
+def test_what_is_dead_is_free_when_that_is_committed(open_run):
+    one, two = open_run(1), open_run(2)
+    one.claim({None: keys(1)})
+    one.release([(None, job(1).key)])
+    assert two.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
+    one.commit(is_durable=True)
+    assert two.claim({None: keys(1)}) == {}
+    assert one.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
+
+
+def test_the_end_of_a_run_lets_all_go(open_run):
+    one = open_run(1)
+    one.claim({None: keys(1)})
+    one.end()
+    assert open_run(2).claim({None: keys(1)}) == {}
+
+
+def test_a_run_that_comes_later_knows_what_was_done_and_what_is_in_flight(open_run):
+    one = open_run(1)
+    one.claim({None: keys(1, 2)})
+    one.note(5, keys(1), None, [record(1)])
+    one.commit(is_durable=True)
+    assert open_run(2).claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
+
+
+def test_each_handler_that_a_line_chose_has_its_own_memory(open_run):
+    mine, chosen = job(1), job(1, b'{"payload":%d,"handler":"other"}')
+    one = open_run(1)
+    one.claim({None: mine.key, "other": chosen.key})
+    one.note(5, mine.key + chosen.key, [None, "other"], [record(1), record(2)])
+    one.commit(is_durable=True)
+    two = open_run(2, version="2")
+    assert two.claim({None: mine.key, "other": chosen.key}) == {chosen.key: REMEMBERED}
+    assert two.find(None, chosen)[0].id == "job-2"
+    three = open_run(3)
+    assert three.find(None, mine)[0].id == "job-1"
+
+
+def test_a_run_finds_its_own_records_by_batch_committed_or_not(open_run):
+    one = open_run(1)
+    one.note(5, keys(1, 2), None, [record(1) + record(2)])
+    assert one.find((5, 0.5), job(2))[0].id == "job-2"
+    one.commit(is_durable=True)
+    assert one.find((5, 0.5), job(2))[0].id == "job-2"
+    assert one.find((6, 0.5), job(2))[0] is None
+    assert one.find(None, job(2))[0] is None
+
+
+def test_many_keys_are_folded_and_still_known_with_their_results(open_run, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 10)
+    one = open_run(1)
+    one.note(5, keys(*range(100)), None, [b"".join(map(record, range(100)))])
+    one.commit(is_durable=True)
+    one.end()
+    two = open_run(2)
+    known = two.claim({None: keys(*range(90, 110))})
+    assert known == dict.fromkeys((job(n).key for n in range(90, 100)), REMEMBERED)
+    assert two.find(None, job(95))[0].result == b"95"
+    assert two.find(None, job(105))[0] is None
+
+
+def test_what_is_forgotten_from_outside_is_forgotten_by_runs_that_are_going_on(open_run, tmp_path):
+    one, two = open_run(1), open_run(2)
+    one.note(5, keys(1, 2, 3), None, [record(1) + record(2) + record(3)])
+    one.commit(is_durable=True)
+    assert len(two.claim({None: keys(1, 2)})) == 2
+    outside = Store(str(tmp_path / "memory.db"))
+    forget_key(outside, f"{TAG}:{job(1).key.hex()}")
+    assert two.claim({None: keys(1, 2)}) == {job(2).key: REMEMBERED}
+    prune(outside, 0.0, older_than=-1e12, max_bytes=None)
+    outside.close()
+    assert two.claim({None: keys(2, 3)}) == {}
+
+
+def test_the_shorter_time_to_live_counts_and_what_ran_out_is_deleted_at_the_next_start(open_run, monkeypatch):
+    one = open_run(1, ttl=100.0)
+    one.note(5, keys(1), None, [record(1)])
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)
+    one.commit(is_durable=True)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1050.0)
+    assert open_run(2).claim({None: keys(1)}) == {job(1).key: REMEMBERED}
+    assert open_run(3, ttl=10.0).claim({None: keys(1)}) == {}
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1101.0)
+    four = open_run(4)
+    with four._store.held():
+        assert four._store.sql.execute("select count(*) from log where kind = 1").fetchone() == (0,)
+
+
+def test_time_running_out_in_mid_run_frees_what_was_done_and_no_claim(open_run, monkeypatch):
+    """FAULTS 37: also when the clock jumps a day, forward or back."""
+    one, two = open_run(1), open_run(2)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1e6)
+    one.claim({None: keys(1, 2)})
+    one._terms = one._terms._replace(ttl=100.0)
+    one.note(5, keys(1), None, [record(1)])
+    one.commit(is_durable=True)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1e6 - 86400)
+    assert two.claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1e6 + 86400)
+    assert two.claim({None: keys(1, 2)}) == {job(2).key: ELSEWHERE}
+
+
+def test_a_store_that_breaks_stops_the_run_or_is_said_once_and_done_without(open_run, tmp_path):
+    strict, lenient = open_run(1), open_run(2, may_continue=True)
+    strict.claim({None: keys(1)})
+    assert lenient.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
+    (tmp_path / "memory.db").unlink()
+    with pytest.raises(FileError, match="removed or replaced"):
+        strict.claim({None: keys(2)})
+    assert lenient.claim({None: keys(1)}) == {}
+    lenient.note(5, keys(1), None, [record(1)])
+    lenient.release([(None, job(1).key)])
+    lenient.commit(is_durable=True)
+    assert lenient.find(None, job(1))[0] is None
+    lenient.end()
+    (said,) = open_run.warned
+    assert "going on without the store" in said

@@ -7,6 +7,7 @@ makes it count for other runs.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from jqcli.core.recall import (
     DONE,
     RELEASE,
     REMEMBERED,
+    OwnRows,
     Recall,
     Row,
     fresh_until,
@@ -26,12 +28,13 @@ from jqcli.core.record import read_first
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jqcli.edge.store import ScopeName, Store
     from jqcli.model import First, Job
 
 GATHERED_BYTES = 8 << 20  # of records to commit at once; four times as much costs a third more a byte
+_ROW_BYTES = 1 << 17  # of records a row, as much as a batch of small jobs; those that travel one by one share a row
 
 
 class Terms(NamedTuple):
@@ -47,11 +50,15 @@ class Terms(NamedTuple):
     warn: Callable[[str], None] | None
 
 
-class _Done(NamedTuple):
-    batch: int
+@dataclass(slots=True)
+class _Done:
+    """What was done of one handler, to be one row: the batches that it was of, and records in the order of the keys."""
+
     handler: str | None
-    keys: bytes
-    records: bytes
+    batches: list[int] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    size: int = 0
 
 
 class Claimer:
@@ -61,10 +68,11 @@ class Claimer:
         self._store: Store | None = store
         self._terms = terms
         self._done: list[_Done] = []
+        self._open: dict[str | None, _Done] = {}  # those of them that take more
         self._released: list[tuple[str | None, bytes]] = []
         self._seen = -1
         self._is_behind = False  # whether a power cut could undo what was committed
-        self._own_rows: dict[int, list[int]] = {}
+        self._own_rows = OwnRows()
         self.gathered = 0
         try:
             self._enter(store)
@@ -143,15 +151,22 @@ class Claimer:
     # After they ran
 
     def note(
-        self, batch: int, keys: bytes, handlers: list[str | None] | None, records: Sequence[bytes | memoryview]
+        self,
+        batches: Iterable[int],
+        keys: bytes,
+        handlers: list[str | None] | None,
+        records: Sequence[bytes | memoryview],
     ) -> None:
-        """Gather what is done: records in the order of their keys; `handlers` None where all are the default one."""
+        """Gather what is done: records in the order of their keys; `handlers` None where all are the default one.
+
+        `batches` are those under which the jobs are looked for, see `find`.
+        """
         if self._store is None:
             return
         text = b"".join(records)  # a copy, for their memory is written over
         self.gathered += len(text)
         if handlers is None:
-            self._done.append(_Done(batch, None, keys, text))
+            self._gather(batches, None, keys, text)
             return
         parts: dict[str | None, tuple[list[bytes], list[bytes]]] = {}
         for handler, key, line in zip(handlers, split_keys(keys), text.split(b"\n"), strict=False):
@@ -159,7 +174,17 @@ class Claimer:
             found_keys.append(key)
             lines.append(line + b"\n")
         for handler, (found_keys, lines) in parts.items():
-            self._done.append(_Done(batch, handler, b"".join(found_keys), b"".join(lines)))
+            self._gather(batches, handler, b"".join(found_keys), b"".join(lines))
+
+    def _gather(self, batches: Iterable[int], handler: str | None, keys: bytes, records: bytes) -> None:
+        done = self._open.get(handler)
+        if done is None or done.size + len(records) > _ROW_BYTES:
+            done = self._open[handler] = _Done(handler)
+            self._done.append(done)
+        done.batches += batches
+        done.keys.append(keys)
+        done.records.append(records)
+        done.size += len(records)
 
     def release(self, identities: list[tuple[str | None, bytes]]) -> None:
         """Gather what was claimed and is dead, with the handlers that lines chose: its letters are in their file."""
@@ -178,14 +203,16 @@ class Claimer:
                 self._refresh(store)
                 store.touch()  # or nothing would be synced where nothing is new
                 for done in self._done:
-                    row = self._append(store, DONE, done.handler, done.keys, now, done.records)
-                    self._own_rows.setdefault(done.batch, []).append(row)
+                    row = self._append(store, DONE, done.handler, b"".join(done.keys), now, b"".join(done.records))
+                    for batch in done.batches:
+                        self._own_rows.add(batch, row)
                 for handler, key in self._released:
                     self._append(store, RELEASE, handler, key, now)
         except (FileError, LockedError) as error:
             self._go_on_without(error)
         self._is_behind = not is_durable
         self._done.clear()
+        self._open.clear()
         self._released.clear()
         self.gathered = 0
 
@@ -207,11 +234,11 @@ class Claimer:
         if spot is None or self._store is None:
             return None
         for done in self._done:
-            keys = split_keys(done.keys) if done.batch == spot[0] else []
-            if key in keys:
-                return done.records.split(b"\n")[keys.index(key)]
-        rows = self._own_rows.get(spot[0], ())
-        return next((record for row in rows if (record := self._store.record(row, key))), None)
+            for keys, records in zip(done.keys, done.records, strict=True) if spot[0] in done.batches else ():
+                row = split_keys(keys)
+                if key in row:
+                    return records.split(b"\n")[row.index(key)]
+        return next((record for row in self._own_rows.of(spot[0]) if (record := self._store.record(row, key))), None)
 
     def _find_others(self, job: Job) -> tuple[bytes | None, float]:
         store, key, now = self._store, job.key, time.time()

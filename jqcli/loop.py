@@ -268,7 +268,8 @@ class Loop:
         self._recorder.finish(event, places)
         self._chronicle.finish(event, self._engine.holders.get(event.batch, 0))
         if self._claimer is not None:
-            self._recorder.remember(event, *self._dispatch.batches[event.batch].identities(event.indexes))
+            done = self._dispatch.batches[event.batch].identities(event.indexes)
+            self._recorder.remember(event, *done, places)
         if self._dispatch.gate.is_on:
             self._dispatch.note_success(event.batch, event.indexes, event.mean_seconds, time.monotonic())
         self._apply(self._dispatch.take_finished(event.batch, event.indexes))

@@ -85,6 +85,8 @@ def preview(settings: Settings, *, explain: bool, as_json: bool) -> int:
             _write(_explained_object(where, told) if as_json else _explained(where, told))
     if not explain:
         _write(_to_json(outlook.to_object()) if as_json else _to_text(outlook))
+        if settings.store is not None and not as_json:
+            _write(safe(f"\n  {settings.store} was not asked: what it remembers will be duplicates\n", _LINE))
     sys.stdout.flush()
     return 0 if outlook.is_clean else 1
 

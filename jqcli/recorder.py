@@ -108,13 +108,16 @@ class Recorder:
         for microseconds, count in event.durations or durations_of(event.records):
             tally.count_latency(microseconds, count)
 
-    def remember(self, event: Finished, keys: bytes, handlers: list[str | None] | None) -> None:
+    def remember(
+        self, event: Finished, keys: bytes, handlers: list[str | None] | None, places: list[do.Place] | None
+    ) -> None:
         """Let the store know of finished jobs whose records are written; `handlers` are those that lines chose.
 
         What the order of the output still holds is noted too: its record is the store's until it is in its file.
         """
         if self._claimer is not None:
-            self._claimer.note(event.batch, keys, handlers, event.records)
+            batches = [event.batch] if places is None else dict.fromkeys(place.batch for place in places)
+            self._claimer.note(batches, keys, handlers, event.records)
             if self._durability == "full":
                 self._sync()
             elif self._claimer.gathered > GATHERED_BYTES:

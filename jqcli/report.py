@@ -57,8 +57,9 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
 
 
 def retry_command(settings: Settings) -> str:
-    """Return the command line that gives the dead letters a new life; all else it needs is in them."""
-    return shlex.join(["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec])
+    """Return the command line that gives the dead letters a new life; all else is in them, but for the store."""
+    words = ["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec]
+    return shlex.join([*words, *(("--store", settings.store) if settings.store else ())])
 
 
 def _is_digest_wanted(settings: Settings, code: int) -> bool:

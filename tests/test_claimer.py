@@ -53,7 +53,7 @@ def open_run(tmp_path, monkeypatch):
 def test_what_is_done_counts_for_others_only_when_it_is_committed(open_run):
     one, two = open_run(1), open_run(2)
     assert one.claim({None: keys(1, 2)}) == {}
-    one.note(5, keys(1), None, [record(1)])
+    one.note([5], keys(1), None, [record(1)])
     assert two.claim({None: keys(1, 2, 3)}) == {job(1).key: ELSEWHERE, job(2).key: ELSEWHERE}
     one.commit(is_durable=True)
     assert two.claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
@@ -81,7 +81,7 @@ def test_the_end_of_a_run_lets_all_go(open_run):
 def test_a_run_that_comes_later_knows_what_was_done_and_what_is_in_flight(open_run):
     one = open_run(1)
     one.claim({None: keys(1, 2)})
-    one.note(5, keys(1), None, [record(1)])
+    one.note([5], keys(1), None, [record(1)])
     one.commit(is_durable=True)
     assert open_run(2).claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
 
@@ -90,7 +90,7 @@ def test_each_handler_that_a_line_chose_has_its_own_memory(open_run):
     mine, chosen = job(1), job(1, b'{"payload":%d,"handler":"other"}')
     one = open_run(1)
     one.claim({None: mine.key, "other": chosen.key})
-    one.note(5, mine.key + chosen.key, [None, "other"], [record(1), record(2)])
+    one.note([5], mine.key + chosen.key, [None, "other"], [record(1), record(2)])
     one.commit(is_durable=True)
     two = open_run(2, version="2")
     assert two.claim({None: mine.key, "other": chosen.key}) == {chosen.key: REMEMBERED}
@@ -101,7 +101,7 @@ def test_each_handler_that_a_line_chose_has_its_own_memory(open_run):
 
 def test_a_run_finds_its_own_records_by_batch_committed_or_not(open_run):
     one = open_run(1)
-    one.note(5, keys(1, 2), None, [record(1) + record(2)])
+    one.note([5], keys(1, 2), None, [record(1) + record(2)])
     assert one.find((5, 0.5), job(2))[0].id == "job-2"
     one.commit(is_durable=True)
     assert one.find((5, 0.5), job(2))[0].id == "job-2"
@@ -109,10 +109,33 @@ def test_a_run_finds_its_own_records_by_batch_committed_or_not(open_run):
     assert one.find(None, job(2))[0] is None
 
 
+def test_jobs_that_travelled_one_by_one_share_a_row_and_each_is_found(open_run):
+    one = open_run(1)
+    for n in range(50):
+        one.note([n], keys(n), [None if n % 5 else "other"], [record(n)])
+    assert one.find((7, 0.5), job(7))[0].id == "job-7"
+    one.commit(is_durable=True)
+    one.note([7], keys(70), None, [record(70)])
+    one.commit(is_durable=True)
+    rows = one._store.sql.execute("select count(*) from log where kind = 1").fetchone()
+    assert rows == (3,)
+    assert [one.find((n, 0.5), job(n))[0].id for n in range(50)] == [f"job-{n}" for n in range(50)]
+    assert one.find((7, 0.5), job(70))[0].id == "job-70"
+
+
+def test_a_row_has_a_bound(open_run):
+    one = open_run(1)
+    long = record(1)[:-1] + b" " * 100_000 + b"\n"
+    for n in range(4):
+        one.note([n], keys(n), None, [long])
+    one.commit(is_durable=True)
+    assert one._store.sql.execute("select count(*) from log where kind = 1").fetchone() == (4,)
+
+
 def test_many_keys_are_folded_and_still_known_with_their_results(open_run, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 10)
     one = open_run(1)
-    one.note(5, keys(*range(100)), None, [b"".join(map(record, range(100)))])
+    one.note([5], keys(*range(100)), None, [b"".join(map(record, range(100)))])
     one.commit(is_durable=True)
     one.end()
     two = open_run(2)
@@ -124,7 +147,7 @@ def test_many_keys_are_folded_and_still_known_with_their_results(open_run, monke
 
 def test_what_is_forgotten_from_outside_is_forgotten_by_runs_that_are_going_on(open_run, tmp_path):
     one, two = open_run(1), open_run(2)
-    one.note(5, keys(1, 2, 3), None, [record(1) + record(2) + record(3)])
+    one.note([5], keys(1, 2, 3), None, [record(1) + record(2) + record(3)])
     one.commit(is_durable=True)
     assert len(two.claim({None: keys(1, 2)})) == 2
     outside = Store(str(tmp_path / "memory.db"))
@@ -137,7 +160,7 @@ def test_what_is_forgotten_from_outside_is_forgotten_by_runs_that_are_going_on(o
 
 def test_the_shorter_time_to_live_counts_and_what_ran_out_is_deleted_at_the_next_start(open_run, monkeypatch):
     one = open_run(1, ttl=100.0)
-    one.note(5, keys(1), None, [record(1)])
+    one.note([5], keys(1), None, [record(1)])
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)
     one.commit(is_durable=True)
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1050.0)
@@ -150,12 +173,12 @@ def test_the_shorter_time_to_live_counts_and_what_ran_out_is_deleted_at_the_next
 
 
 def test_time_running_out_in_mid_run_frees_what_was_done_and_no_claim(open_run, monkeypatch):
-    """FAULTS 37: also when the clock jumps a day, forward or back."""
+    """Fault 37. Also when the clock jumps a day, forward or back."""
     one, two = open_run(1), open_run(2)
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1e6)
     one.claim({None: keys(1, 2)})
     one._terms = one._terms._replace(ttl=100.0)
-    one.note(5, keys(1), None, [record(1)])
+    one.note([5], keys(1), None, [record(1)])
     one.commit(is_durable=True)
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1e6 - 86400)
     assert two.claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
@@ -164,6 +187,7 @@ def test_time_running_out_in_mid_run_frees_what_was_done_and_no_claim(open_run, 
 
 
 def test_a_store_that_breaks_stops_the_run_or_is_said_once_and_done_without(open_run, tmp_path):
+    """Fault 43."""
     strict, lenient = open_run(1), open_run(2, may_continue=True)
     strict.claim({None: keys(1)})
     assert lenient.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
@@ -171,7 +195,7 @@ def test_a_store_that_breaks_stops_the_run_or_is_said_once_and_done_without(open
     with pytest.raises(FileError, match="removed or replaced"):
         strict.claim({None: keys(2)})
     assert lenient.claim({None: keys(1)}) == {}
-    lenient.note(5, keys(1), None, [record(1)])
+    lenient.note([5], keys(1), None, [record(1)])
     lenient.release([(None, job(1).key)])
     lenient.commit(is_durable=True)
     assert lenient.find(None, job(1))[0] is None

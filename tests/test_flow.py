@@ -380,7 +380,7 @@ def test_only_the_key_that_is_down_is_parked():
 
 @pytest.mark.parametrize("verdict", ["crash", "timeout", "snooze", "limited", "reject"])
 def test_it_does_not_stick_on_a_probe_that_ends_in_any_way(verdict):
-    """FAULTS 39: the first probe does not just fail."""
+    """Fault 39: the first probe does not just fail."""
     seen = []
 
     def serve(each, now, attempt):
@@ -493,7 +493,7 @@ def test_moments_of_lines_hold_behind_the_gate_too():
 
 @pytest.mark.parametrize("jump", [86400.0, -86400.0, 1e9, -1e6])
 def test_a_wall_clock_that_jumps_moves_no_start_and_loses_no_job(jump):
-    """FAULTS 37: limits, breakers, backoffs and the budget go by the monotonic clock."""
+    """Fault 37: limits, breakers, backoffs and the budget go by the monotonic clock."""
     jobs = [job(n, tenant="ab"[n % 2]) for n in range(600)]
     flow = Flow(rate=Rate(50.0, 5), tenant_rate=Rate(40.0, 5), trip=Trip(0.5, 5.0), budget=0.2)
 

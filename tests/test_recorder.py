@@ -151,7 +151,8 @@ class Told:
         self.happened = happened
         self.gathered = 0
 
-    def note(self, *_):
+    def note(self, batches, *_):
+        self.batches = list(batches)
         self.happened.append("note")
 
     def release(self, identities):
@@ -199,9 +200,17 @@ def test_the_store_counts_a_record_only_when_it_is_written_and_synced(durability
     happened = []
     recorder = with_store(happened, durability)
     recorder.finish(finished(1, 2), None)
-    recorder.remember(finished(1, 2), bytes(32), None)
+    recorder.remember(finished(1, 2), bytes(32), None, None)
     recorder.end()
     assert happened == order
+
+
+def test_the_store_knows_a_job_by_the_batch_under_which_the_order_knows_it():
+    recorder = with_store([], "batch")
+    recorder.remember(finished(7, 2), bytes(32), None, None)
+    assert recorder._claimer.batches == [7]
+    recorder.remember(finished(7, 2), bytes(32), None, [do.Place(3, 0), do.Place(3, 5), do.Place(4, 1)])
+    assert recorder._claimer.batches == [3, 4]
 
 
 def test_much_is_committed_before_its_second_is_over_and_synced_before_that():
@@ -209,7 +218,7 @@ def test_much_is_committed_before_its_second_is_over_and_synced_before_that():
     recorder = with_store(happened, "batch")
     recorder._claimer.gathered = 1 << 30
     recorder.finish(finished(1, 2), None)
-    recorder.remember(finished(1, 2), bytes(32), None)
+    recorder.remember(finished(1, 2), bytes(32), None, None)
     assert happened == ["append", "note", "sync", "early"]
     recorder.end()
     assert happened[4:] == ["commit"]

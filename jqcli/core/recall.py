@@ -6,6 +6,8 @@ is done counts for as long as it is fresh; done is looked at before claims.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right
 from itertools import repeat
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +16,7 @@ from jqcli.core.codec import KEY_SIZE
 from jqcli.core.settled import Settled, claim_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jqcli.core.event import Answer
 
@@ -75,6 +77,38 @@ def wanted_of(answer: Answer, settled: Settled) -> dict[str | None, bytes]:
         if not settled.records or settled.done_at(claim) is None:
             found.setdefault(note.get("asks", {}).get("handler"), []).append(key)
     return {handler: b"".join(keys) for handler, keys in found.items()}
+
+
+class OwnRows:
+    """In which of its rows of the store a run wrote what each of its batches did, in sixteen bytes a batch.
+
+    >>> own = OwnRows()
+    >>> own.add(1, 7), own.add(3, 7), own.add(1, 9)
+    (None, None, None)
+    >>> list(own.of(1)), list(own.of(2)), list(own.of(3))
+    ([7, 9], [], [7])
+    """
+
+    def __init__(self) -> None:
+        self._rows = array("Q")
+        self._first = array("Q")
+        self._last = array("Q")
+
+    def add(self, batch: int, row: int) -> None:
+        """Note a row, none before the last one."""
+        if not self._rows or self._rows[-1] != row:
+            self._rows.append(row)
+        new = [0] * (batch + 1 - len(self._first))
+        self._first.extend(new)
+        self._last.extend(new)
+        self._first[batch] = self._first[batch] or row
+        self._last[batch] = row
+
+    def of(self, batch: int) -> Sequence[int]:
+        """Return the rows among which those of a batch are."""
+        if batch >= len(self._first) or not self._first[batch]:
+            return ()
+        return self._rows[bisect_left(self._rows, self._first[batch]) : bisect_right(self._rows, self._last[batch])]
 
 
 class Recall:

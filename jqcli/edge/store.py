@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.recall import CLAIM, DONE, Row, split_keys
 from jqcli.core.sieve import Sieve
+from jqcli.edge import failpoint
 from jqcli.edge.storelock import StoreLock
 from jqcli.errors import FileError, ForeignFileError, LockedError
 
@@ -129,6 +130,8 @@ class Store:
                 yield
             except sqlite3.Error as error:
                 raise self._explain(error) from error
+            except OSError as error:
+                raise FileError(f"{self.path}: {error.strerror}") from error
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[None]:
@@ -140,9 +143,11 @@ class Store:
             if durable != self._is_durable:
                 self.sql.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
                 self._is_durable = durable
+            failpoint.hit("store.begin")
             self.sql.execute("begin immediate")
             try:
                 yield
+                failpoint.hit("store.commit")
                 self.sql.execute("commit")
             except BaseException:
                 with suppress(sqlite3.Error):

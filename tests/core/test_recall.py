@@ -79,6 +79,7 @@ def test_nobody_is_asked_for_who_holds_nothing_that_is_wanted():
 
 
 def test_what_ran_out_is_free_unless_it_is_claimed_again():
+    """Fault 37."""
     recall = learned((OTHER, DONE, A + B, 100.0, 50.0), (OTHER, CLAIM, B))
     assert recall.judge(A + B, 140.0, alive) == {A: REMEMBERED, B: REMEMBERED}
     assert recall.judge(A + B, 151.0, alive) == {B: ELSEWHERE}
@@ -104,7 +105,7 @@ def test_lives_of_one_night_end_at_many_moments():
 
 @given(st.floats(-1e6, 1e6))
 def test_a_clock_that_jumps_makes_nothing_of_the_future_stale_and_loses_no_claim(jump):
-    """FAULTS 37: a day forward or back; claims do not know the time at all."""
+    """Fault 37. A day forward or back; claims do not know the time at all."""
     recall = learned((OTHER, DONE, A, 1e7, 60.0), (OTHER, CLAIM, B))
     known = recall.judge(A + B, 1e7 + jump, alive)
     assert known[B] == ELSEWHERE

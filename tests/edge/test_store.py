@@ -174,6 +174,7 @@ def test_a_run_is_alive_as_long_as_its_process(path, store):
 
 
 def test_the_lock_is_not_waited_for_for_ever(path, store, monkeypatch):
+    """Fault 43."""
     code = (
         "import sys; from jqcli.edge.store import Store\n"
         "store = Store(sys.argv[1])\n"
@@ -206,6 +207,7 @@ def test_a_new_store_is_private_and_says_whose_it_is(path, store):
     ],
 )
 def test_another_programs_or_a_newer_file_is_not_touched(path, script, error, text):
+    """Fault 43."""
     if error is FileError:
         Store(path).close()
     with sqlite3.connect(path) as sql:
@@ -220,6 +222,7 @@ def test_another_programs_or_a_newer_file_is_not_touched(path, script, error, te
 
 
 def test_a_store_that_was_replaced_is_no_longer_used(path, store):
+    """Fault 43."""
     os.rename(path, path + ".old")
     Store(path).close()
     with pytest.raises(FileError, match="removed or replaced"), store.transaction():

@@ -85,7 +85,7 @@ def server():
 
 
 def test_a_run_outlives_an_outage_and_asks_little_meanwhile(folder, server):
-    """FAULTS 39: nothing is dead, everything completes, and calls in the outage are threshold, workers and probes."""
+    """Fault 39: nothing is dead, everything completes, and calls in the outage are threshold, workers and probes."""
     folder.write("jobs.jsonl", [{"n": n} for n in range(300)])
     ran = folder.run(
         "jobs.jsonl", "-H", f"{DEEDS}:call", "-o", "results.jsonl", "-j", "4", "-r", "3", *RETRY,
@@ -106,7 +106,7 @@ def test_a_run_outlives_an_outage_and_asks_little_meanwhile(folder, server):
 
 
 def test_a_probe_whose_worker_dies_is_not_the_last_one(folder, server):
-    """FAULTS 39: its crash is charged to the job, and another one is sent."""
+    """Fault 39: its crash is charged to the job, and another one is sent."""
     server.is_deadly = True
     folder.write("jobs.jsonl", [{"n": n} for n in range(300)])
     ran = folder.run(

@@ -175,16 +175,17 @@ def test_a_finished_command_run_again_with_a_store_does_nothing(folder):
 
 
 def test_a_run_stopped_by_a_signal_lets_go_of_what_it_did_not_do(folder):
-    jobs = [{"n": n, "do": "pause", "seconds": 0.02} for n in range(100)]
+    jobs = [{"n": n, "do": "wait", "file": "go"} for n in range(100)]
     folder.write("one.jsonl", jobs)
     folder.write("two.jsonl", jobs)
     one = start(folder, "one", "-b", "5")
-    wait_for(lambda: has_run(folder, jobs[10]))
+    wait_for(lambda: has_run(folder, jobs[0]))
     one.send_signal(signal.SIGINT)
+    folder.write("go", "")
     finish(one, 130)
     run(folder, "two")
     assert set(oracle.read_executions(folder / "log.jsonl").values()) == {1}
-    assert check(folder, "two").statuses["duplicate"] == len(oracle.read_lines(folder / "one.out.jsonl"))
+    assert 0 < check(folder, "two").statuses["duplicate"] == len(oracle.read_lines(folder / "one.out.jsonl"))
 
 
 def test_a_given_key_with_another_payload_conflicts_over_runs(folder):
@@ -235,10 +236,10 @@ def test_without_a_cache_duplicates_still_run_once(folder):
     assert all(r["result"] == {"payload": {"n": r["result"]["payload"]["n"]}} for r in check(folder, "two").results)
 
 
-# FAULTS 43 and 44
 
 
 def test_a_store_is_private_whatever_the_umask(folder):
+    """Fault 44."""
     folder.write("one.jsonl", [{"do": "wait", "file": "go"}])
     child = folder.start_shell(f"umask 000; exec $JQ one.jsonl -o out.jsonl {' '.join(STORE)}")
     wait_for((folder / "log.jsonl").exists)
@@ -290,6 +291,7 @@ DAMAGES = [(broken, 74, "is no store, or is damaged"), (newer, 74, "newer jq-run
 
 @pytest.mark.parametrize("damage, code, text", DAMAGES, ids=[each[0].__name__ for each in DAMAGES])
 def test_a_store_that_does_not_work_stops_the_run_before_anything_ran(folder, damage, code, text):
+    """Fault 43."""
     damage(folder)
     folder.write("one.jsonl", [{"n": 1}])
     ran = run(folder, "one", code=code)
@@ -301,6 +303,7 @@ def test_a_store_that_does_not_work_stops_the_run_before_anything_ran(folder, da
 
 @pytest.mark.parametrize("damage, code, text", DAMAGES, ids=[each[0].__name__ for each in DAMAGES])
 def test_or_the_run_goes_on_without_it_and_says_so(folder, damage, code, text):
+    """Fault 43."""
     damage(folder)
     folder.write("one.jsonl", [{"n": 1}, {"n": 1}])
     ran = run(folder, "one", "--on-store-error", "continue")
@@ -311,6 +314,7 @@ def test_or_the_run_goes_on_without_it_and_says_so(folder, damage, code, text):
 
 
 def test_a_store_that_another_program_holds_is_75(folder):
+    """Fault 43."""
     folder.write("one.jsonl", [{"n": 1}])
     holder = lock(folder)
     try:
@@ -324,6 +328,7 @@ def test_a_store_that_another_program_holds_is_75(folder):
 
 
 def test_a_store_that_is_a_folder_or_another_programs_is_refused(folder):
+    """Fault 43."""
     folder.write("one.jsonl", [{"n": 1}])
     with sqlite3.connect(folder / "other.db") as sql:
         sql.execute("create table t (a)")
@@ -338,6 +343,7 @@ def test_a_store_that_is_a_folder_or_another_programs_is_refused(folder):
 
 
 def test_a_link_in_a_folder_that_all_may_write_to_is_refused(folder):
+    """Fault 44."""
     folder.write("one.jsonl", [{"n": 1}])
     public = folder / "public"
     public.mkdir()
@@ -350,6 +356,7 @@ def test_a_link_in_a_folder_that_all_may_write_to_is_refused(folder):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
 def test_a_store_that_may_not_be_written_is_74(folder):
+    """Fault 43."""
     folder.write("one.jsonl", [{"n": 1}])
     run(folder, "one")
     (folder / "memory.db").chmod(0o400)
@@ -358,6 +365,7 @@ def test_a_store_that_may_not_be_written_is_74(folder):
 
 
 def test_a_store_deleted_under_a_run_stops_it_and_the_same_command_goes_on(folder):
+    """Fault 43."""
     jobs = [{"do": "wait", "file": "go"}, *({"n": n} for n in range(5))]
     folder.write("one.jsonl", jobs)
     child = start(folder, "one", "-b", "1", "-j", "1")
@@ -371,6 +379,7 @@ def test_a_store_deleted_under_a_run_stops_it_and_the_same_command_goes_on(folde
 
 
 def test_a_run_that_may_go_on_without_its_store_ends_what_waited_for_others(folder):
+    """Fault 43."""
     job = {"do": "wait", "file": "go"}
     folder.write("one.jsonl", [job])
     folder.write("two.jsonl", [job, {"n": 1}])
@@ -387,6 +396,7 @@ def test_a_run_that_may_go_on_without_its_store_ends_what_waited_for_others(fold
 
 
 def test_a_disk_that_is_full_for_the_store_is_74(folder):
+    """Fault 24."""
     folder.write("one.jsonl", [{"n": n, "text": "x" * 1000} for n in range(400)])
     ran = folder.shell(f"ulimit -f 300; exec $JQ one.jsonl -o out.jsonl {' '.join(STORE)}", limit=60)
     assert ran.code == 74, ran.err
@@ -402,6 +412,7 @@ def test_a_disk_that_is_full_for_the_store_is_74(folder):
         (["--on-store-error", "stop"], "says nothing without --store"),
         (["--store", "m.db", "--dedupe", "off"], "--dedupe off"),
         (["--store", "one.jsonl"], "another file of this run"),
+        (["--store", "m.db", "--events", "m.db"], "another file of this run"),
         (["--store", "m.db", "--on-store-error", "hope"], "is none of stop, continue"),
         (["--cache-size", "much"], "is not a size"),
     ],

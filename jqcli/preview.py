@@ -19,6 +19,7 @@ from jqcli.core.prepare import Lines
 from jqcli.edge.outputs import read_settled
 from jqcli.edge.source import Block, Oversized, Source
 from jqcli.edge.text import safe
+from jqcli.report import say
 from jqcli.run import refuse_records, scheme_of
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ def preview(settings: Settings, *, explain: bool, as_json: bool) -> int:
             _write(_explained_object(where, told) if as_json else _explained(where, told))
     if not explain:
         _write(_to_json(outlook.to_object()) if as_json else _to_text(outlook))
-        if settings.store is not None and not as_json:
-            _write(safe(f"\n  {settings.store} was not asked: what it remembers will be duplicates\n", _LINE))
     sys.stdout.flush()
+    if settings.store is not None and not settings.quiet:
+        say(f"{settings.store} was not asked: what it remembers will be duplicates")
     return 0 if outlook.is_clean else 1
 
 

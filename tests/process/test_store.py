@@ -236,8 +236,6 @@ def test_without_a_cache_duplicates_still_run_once(folder):
     assert all(r["result"] == {"payload": {"n": r["result"]["payload"]["n"]}} for r in check(folder, "two").results)
 
 
-
-
 def test_a_store_is_private_whatever_the_umask(folder):
     """Fault 44."""
     folder.write("one.jsonl", [{"do": "wait", "file": "go"}])

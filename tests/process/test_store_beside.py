@@ -217,7 +217,8 @@ def test_check_says_that_it_does_not_ask_the_store_and_leaves_it_alone(folder):
     folder.write("two.jsonl", [{"n": n} for n in range(5)])
     before = (folder / "memory.db").read_bytes()
     ran = folder.run("check", "two.jsonl", "-o", "two.out.jsonl", *STORE, code=0)
-    assert b"memory.db was not asked" in ran.out
+    assert "memory.db was not asked" in ran.err
+    assert b"would run" in ran.out
     assert (folder / "memory.db").read_bytes() == before
     folder.run("check", "two.jsonl", "-o", "two.out.jsonl", "--store", "none.db", code=0)
     assert not (folder / "none.db").exists()

@@ -66,9 +66,14 @@ def types(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("python", [nox.param(find_python(version), id=version) for version in VERSIONS])
 def tests(session: nox.Session) -> None:
-    """Run the tests; an interpreter that is not installed is skipped by name."""
+    """Run the tests; an interpreter that is not installed is skipped by name.
+
+    Walks through very many cases are left to the interpreter that runs nox, unless pytest's arguments are given.
+    """
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    walks = [] if session.python == find_python(RUNNING) else ["-m", "not walk"]
+    # Most tests wait for processes, so more of them than there are cores make use of the time.
+    session.run("pytest", *(session.posargs or ["-n", "4", "--dist", "loadgroup", *walks]))
 
 
 @nox.session

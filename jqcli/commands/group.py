@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typer._click.shell_completion import CompletionItem
 
 DEFAULT = "run"
+COMMANDS = (DEFAULT, "verify", "handlers", "check", "ps", "top", "dlq", "store")  # each a module of this folder
 _IN_HELP = "jqcli.in_help"
 
 
@@ -44,10 +45,10 @@ class RootGroup(TyperGroup):
 
     def _route(self, ctx: Context, args: list[str]) -> list[str]:
         own = {name for param in self.get_params(ctx) for name in param.opts}
-        if (args and args[0] in own | self.commands.keys()) or (not args and ctx.resilient_parsing):
+        if (args and args[0] in own.union(COMMANDS)) or (not args and ctx.resilient_parsing):
             return args
-        if args and args[0].isidentifier() and not Path(args[0]).exists() and suggest(args[0], self.commands):
-            raise missing_input(args[0], self.commands)
+        if args and args[0].isidentifier() and not Path(args[0]).exists() and suggest(args[0], COMMANDS):
+            raise missing_input(args[0], COMMANDS)
         return [DEFAULT, *args]
 
     def get_params(self, ctx: Context) -> list[Parameter]:

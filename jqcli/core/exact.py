@@ -30,7 +30,8 @@ def has_long_digits(data: bytes) -> bool:
     >>> [has_long_digits(b"[1234567890123456789]"), has_long_digits(b"[123456789012345678]")]
     [True, False]
     """
-    return data.translate(_FOLD).find(_LONG) >= 0
+    # Of 19 bytes in a row at least three are a sixth one: that much is enough to tell of most data that it has none.
+    return data[::6].translate(_FOLD).find(b"000") >= 0 and data.translate(_FOLD).find(_LONG) >= 0
 
 
 def load_exact(data: bytes) -> Any:

@@ -106,7 +106,7 @@ class Letter:
         start, end = self.line.find(_JOB), self.line.rfind(_SOURCE)
         if 0 <= start < end:
             job = self.line[start + len(_JOB) : end]
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):  # the second by comparing what is deep
                 if orjson.loads(job) == self.parsed["job"]:
                     return job
         return (find_members(self.line) or {}).get(b"job")

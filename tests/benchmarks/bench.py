@@ -42,7 +42,7 @@ class Bench:
         self.runs = options.runs
         self.workers = options.workers
         self.env = clean_environment()
-        for name in ("handlers.py", "pool_script.py", "serial_script.py"):
+        for name in ("handlers.py", "pool_script.py", "serial_script.py", "floor_script.py"):
             shutil.copy(HERE / name, folder)
 
     def input(self, jobs):
@@ -78,6 +78,13 @@ class Bench:
     def serial(self, source, handler, part=0, parts=1):
         output = f"results-{part}.jsonl"
         return [sys.executable, "serial_script.py", source, output, handler, str(part), str(parts)]
+
+    def floor(self, source, handler):
+        """Return the commands of all workers' own work, side by side."""
+        script = [sys.executable, "floor_script.py", source]
+        return [
+            [*script, f"results-{part}.jsonl", handler, str(part), str(self.workers)] for part in range(self.workers)
+        ]
 
     def records(self):
         """Count the records of the run that just ended."""
@@ -136,6 +143,7 @@ def rows_noop(bench):
             "jq-run": [bench.jq_run(source)],
             "pool 256": [bench.pool(source, 256)],
             "pool 4096": [bench.pool(source, 4096)],
+            "workers alone": bench.floor(source, "noop"),
         },
         bench.jobs,
     )
@@ -147,6 +155,15 @@ def rows_noop(bench):
         yield (
             f"no-op jobs against Pool, chunks of {chunk:,}",
             goal,
+            f"{best:.2f} x",
+            f"{middle:.2f} x",
+            detail,
+        )
+        best, middle = ratio(theirs, times["workers alone"])
+        detail = f"prepare and run in {bench.workers} processes, no parent: {rates(bench.jobs, times['workers alone'])}"
+        yield (
+            f"the workers' part alone against Pool, chunks of {chunk:,}",
+            "",
             f"{best:.2f} x",
             f"{middle:.2f} x",
             detail,

@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from jqcli import __version__
-from jqcli.commands import app, main
+from jqcli.commands import main, make_app
 from jqcli.commands.ending import end
 from jqcli.commands.option import read_environment
 from jqcli.config import OPTION_NAMES, ConfigFile
@@ -105,7 +105,7 @@ def test_help_shows_the_commands_and_the_options_of_run_within_80_columns(option
 
 
 def test_every_option_is_in_the_help_and_reads_its_variable():
-    params = {param.name: param for param in get_command(app).commands["run"].params}
+    params = {param.name: param for param in get_command(make_app()).commands["run"].params}
     assert set(params) == {"inputs", "config", "profile", *OPTION_NAMES}
     assert read_environment({variable_of(name): "x" for name in OPTION_NAMES}) == dict.fromkeys(OPTION_NAMES, "x")
     assert params["config"].envvar == "JQ_RUN_CONFIG"

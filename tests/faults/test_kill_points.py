@@ -15,6 +15,8 @@ import pytest
 from tests.command import ROOT
 from tests.faults.tracing import why_not_strace
 
+pytestmark = pytest.mark.walk
+
 
 def walk(tmp_path, capsys, name, *words, stride=1, least=15):
     """Walk in a process of its own; print how many kill points there were."""

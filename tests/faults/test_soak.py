@@ -6,7 +6,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.command import ROOT
+
+pytestmark = pytest.mark.walk
 
 
 def test_runs_that_are_hurt_at_random_go_on_to_the_right_answer(tmp_path, capsys):

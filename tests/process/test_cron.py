@@ -59,7 +59,7 @@ def test_a_thousand_different_errors_are_one_digest_under_25_lines(folder, quiet
     assert mail.replace("\n", "").isprintable()
     assert "… and 196 more groups" in mail
     assert "results.jsonl" in mail
-    assert "jq-run dlq export" in mail
+    assert "jq-run dlq retry" in mail
 
 
 # Beside another run

@@ -205,6 +205,7 @@ def test_100_000_jobs_that_all_wait_for_their_retry_pause_the_admission(folder):
     assert not (folder / "jobs.dlq.jsonl").exists()
 
 
+@pytest.mark.walk
 def test_100_000_jobs_that_fail_for_good_are_100_000_letters_in_bounded_memory(folder):
     """Fault 40: with a retry each, so that every one of them is an object of the parent's for a while."""
     folder.write("jobs.jsonl", b"".join(b"%d\n" % n for n in range(100_000)))

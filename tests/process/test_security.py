@@ -115,4 +115,5 @@ def test_no_word_of_a_payload_is_run_by_a_shell_or_formatted_into_a_path(folder)
     command = next(line for line in ran.err.splitlines() if "retry with" in line).partition("retry with")[2].strip()
     folder.shell(command.replace("jq-run", "$RUN"), RUN=" ".join(folder.argv(deed=False)))
     assert not (folder / "evil").exists()
-    assert json.loads((folder / f"{evil}.retry.dlq.jsonl").read_text())["id"] == evil
+    letter = json.loads((folder / f"{evil}.dlq.jsonl").read_text())
+    assert (letter["id"], letter["redrives"]) == (evil, 1)

@@ -80,7 +80,7 @@ MISTAKES = {
     "handler": ["jobs.jsonl", "-H", "\x1b[2J\u202e.py:do"],
     "name": ["jobs.jsonl", "-H", f"{DEEDS}:\x1b[2J\u202e"],
     "profile": ["jobs.jsonl", "--profile", "\x1b[2J\u202e"],
-    "command": ["dlq", "\x1b[2J\u202e"],
+    "moment": ["dlq", "list", "jobs.dlq.jsonl", "--since", "\x1b[2J\u202e"],
     "load": ["jobs.jsonl", "-H", "evil.py:do"],
     "file": ["jobs.jsonl", "--config", "evil.toml"],
 }

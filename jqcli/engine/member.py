@@ -75,13 +75,13 @@ class Worker:
         if not self.is_ready:
             is_late = now - self.started_at > START_LIMIT
             return (crash("the worker was not ready in time"), None) if is_late else None
-        if not self.ledger.look(now):  # it has moved on since the last look
+        running = self.ledger.running(now) if self.ledger.look(now) else None
+        age = self.ledger.look(now)
+        if not age:  # it has moved on since the last look, be it while this one was taken
             return None
-        running = self.ledger.running(now)
         if running is None:
             silent = self._silence(now)
             return (crash(silent), None) if silent else None
-        age = now - running.since
         if running.index is None and age > PREPARE_LIMIT:
             return crash(f"reading its lines took over {PREPARE_LIMIT:.0f} s"), running.place
         if running.limit is not None and age > running.limit:
@@ -99,8 +99,9 @@ class Worker:
     def next_step(self, now: float) -> Step:
         """Return how to get the rest back from a worker whose attempt takes long.
 
-        It looks at the word behind every long attempt. So once the word has stood for a while and the very attempt
-        still runs, it cannot start another one, and the rest is the parent's at once.
+        Before each attempt it first says that the one before is over, and then looks at the word. So where the word has
+        stood for a while and the very attempt still runs, it cannot start another one, however long it was kept from
+        running itself, and the rest is the parent's at once.
         """
         if self.is_stopping or self.ledger.look(now) < LONG_ATTEMPT:
             return Step.NONE

@@ -365,8 +365,9 @@ class Pool:
             self._give_out(worker, *worker.ledger.take_rest(worker.rest_from))
 
     def _want_back(self, worker: Worker) -> None:
-        worker.may_stop = True
-        worker.ledger.memory.words[REVOKED] = 1
+        if not worker.may_stop:  # else the word stands, or its answer is on the way: one word, one answer
+            worker.may_stop = True
+            worker.ledger.memory.words[REVOKED] = 1
 
     def _reclaim(self, worker: Worker) -> None:
         """Take what a worker has forgotten that stopped behind a long attempt."""

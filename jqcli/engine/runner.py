@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from jqcli.engine.handler import Handler
     from jqcli.engine.setup import Setup
 
-# A finished record is told after 50 ms at latest. The parent's wish to have work back is looked at in the same place,
-# so behind every attempt of that length.
+# A finished record is told after 50 ms at latest.
 TELL_NS = 50_000_000
 _ROOM_WAIT = 0.0005  # seconds between two looks for room in the shared memory
 _LARGE = PAGE_SIZE // 2  # a record over this goes as a frame of its own
@@ -202,7 +201,8 @@ class Runner:
                     else:
                         self._put(run, spot, record)
                     at, write, end = writer.head, writer.write, clock()
-            if end >= tell_at:
+            # Behind every attempt, and behind the words that say so: see `Worker.next_step`. It costs 11 ns.
+            if end >= tell_at or words[REVOKED]:
                 writer.head = at
                 if words[REVOKED]:
                     self._stop(run, spot + 1)

@@ -21,7 +21,8 @@ from jqcli.engine.cause import Cause, crash
 from jqcli.engine.frame import HEADER, FrameError, Kind
 from jqcli.engine.handler import Handler
 from jqcli.engine.ledger import Ledger
-from jqcli.engine.memory import PAGE_SIZE, READING, RUNNING, Memory, Writer, create_file
+from jqcli.engine.member import Worker
+from jqcli.engine.memory import HEAD, PAGE_SIZE, READING, REVOKED, RUNNING, Memory, Writer, create_file
 from jqcli.engine.runner import Runner
 from jqcli.engine.setup import Setup
 from jqcli.errors import Skip, StopNow
@@ -51,6 +52,7 @@ class Scene:
 
     prompt: bool = False
     dies_in: int | None = None  # the attempt, counted from 1, inside which it dies
+    revoked_in: int | None = None  # the attempt, counted from 1, inside which the parent wants work back
     dies_at: tuple[int, str] | None = None  # the frame, counted from 0, and whether `before` or `after` it is sent
     sent: list[bytes] = field(default_factory=list)
     events: list[object] = field(default_factory=list)
@@ -70,6 +72,8 @@ class Scene:
         self.attempts += 1
         if self.attempts == self.dies_in:
             raise StopNow
+        if self.attempts == self.revoked_in:
+            self.memory.words[REVOKED] = 1
         return perform(payload)
 
     def send(self, data):
@@ -242,6 +246,44 @@ def test_what_is_taken_back_behind_a_long_attempt_is_said_once_and_the_rest_ends
     finished, failed, crashed, _ = check(scene, SMALL)
     assert crashed == [position - 1]
     assert sorted(finished + failed) == list(range(position - 1))
+
+
+@pytest.mark.parametrize("position", range(1, len(SMALL) + 1))
+def test_behind_the_word_that_work_is_wanted_back_no_attempt_begins_however_short_they_are(position):
+    scene = Scene(revoked_in=position)
+    scene.prepare(SMALL)
+    scene.run()
+    assert scene.attempts == position
+    assert HEADER.unpack_from(scene.sent.pop())[1] == Kind.STOPPED
+    scene.bury()
+    finished, failed, crashed, returned = check(scene, SMALL)
+    assert sorted(finished + failed) == list(range(position))
+    assert (crashed, returned) == ([], list(range(position, len(SMALL))))
+
+
+class Moving(Memory):
+    """A memory whose worker finishes a job in the middle of a look at it."""
+
+    def spot(self):
+        self.words[HEAD] += self.writer.write(b"{}\n")
+        return super().spot()
+
+
+def test_a_worker_that_moves_on_while_it_is_looked_at_is_not_killed_for_the_attempt_that_it_has_just_begun():
+    fd = create_file()
+    memory = Moving(fd)
+    memory.writer = Writer(fd)
+    os.close(fd)
+    ledger = Ledger(memory)
+    ledger.add_run(1, range(9), Limits(5.0, {}), 0.0)
+    memory.words[RUNNING] = 1 + 1
+    worker = Worker(0, child=None, ledger=ledger, started_at=0.0, is_ready=True)
+    assert worker.overrun(1.0) is None
+    assert worker.overrun(7.0) is None
+    memory.spot = super(Moving, memory).spot
+    assert worker.overrun(7.5) is None
+    cause, place = worker.overrun(13.0)
+    assert (cause.verdict, place) == ("timeout", (1, 1))
 
 
 def test_all_that_was_not_begun_comes_back_when_a_worker_stops():

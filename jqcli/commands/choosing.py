@@ -98,8 +98,8 @@ def read_choice(said: Mapping[str, Any], now: float) -> Choice:
         tenants=tuple(said["tenant"] or ()),
         since=_moment("--since", said["since"], now),
         until=_moment("--until", said["until"], now),
-        min_attempts=_number("--min-attempts", said["min_attempts"]),
-        limit=_number("--limit", said["limit"]),
+        min_attempts=read_number("--min-attempts", said["min_attempts"]),
+        limit=read_number("--limit", said["limit"]),
     )
 
 
@@ -139,7 +139,8 @@ def _date(text: str) -> float:
     )
 
 
-def _number(option: str, text: str | None) -> int | None:
+def read_number(option: str, text: str | None) -> int | None:
+    """Return what an option says, 1 or more, None where it was not given; raises UsageError naming the option."""
     if text is None:
         return None
     try:

@@ -5,23 +5,34 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from jqcli.commands.choosing import PANEL, AsJson, Paths, filter_parameters, filters_of, read_choice, with_options
+from jqcli.commands.choosing import (
+    PANEL,
+    AsJson,
+    Paths,
+    filter_parameters,
+    filters_of,
+    read_choice,
+    read_number,
+    with_options,
+)
 from jqcli.commands.option import given_options, read_environment
 from jqcli.commands.run import run
 from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handlers, load_config, usable_cpus
+from jqcli.config.given import Given, pick
+from jqcli.config.settings import merge
 from jqcli.core.amend import change_line, parse_change
 from jqcli.core.letter import Letter, text_of
 from jqcli.errors import UsageError
-from jqcli.value import whole
+from jqcli.value import flag
 
 # What a run has and a redrive has not: its letters know it, or it would make no sense.
-_NOT_OF_RUN = ("ctx", "inputs", "dlq", "fresh", "limit", "tenant")
+_NOT_OF_RUN = ("ctx", "inputs", "dlq", "fresh", "limit", "tenant", "dry_run")
 _OF_RUN = tuple(name for name in OPTION_NAMES if name not in _NOT_OF_RUN)
 
 
@@ -67,7 +78,7 @@ def retry(
     from jqcli.selection import Ask  # noqa: PLC0415
 
     given = given_options(ctx, _OF_RUN) | ({"summary": "json"} if as_json else {})
-    most = _whole("--max-redrives", max_redrives)
+    most = read_number("--max-redrives", max_redrives)
     if edit and change:
         raise UsageError("--edit and --set: take one of them")
     asked = filters_of(said) | {"max_redrives": most, "edit": edit, "set": list(change or ())}
@@ -84,6 +95,7 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
     """Return what makes the settings of a redrive: what the letters know, and for the rest what a run asks for."""
     file = load_config(said["config"], said["profile"])
     environment = read_environment(os.environ)
+    _refuse_dry_run(merge({}, environment, file))
     for name in ("dlq", "fresh", "limit", "tenant", "key", "input_format"):
         environment.pop(name, None)
 
@@ -124,6 +136,12 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
     return build
 
 
+def _refuse_dry_run(given: Mapping[str, Given]) -> None:
+    """Raise UsageError where variable or file want nothing to be run: it is not for a redrive to run it all the same."""
+    if pick(given, "dry_run", flag, default=False):
+        raise UsageError(f"{given['dry_run'].where}: retry has no dry run; `jq-run dlq list` shows the same letters")
+
+
 def _amending(texts: Sequence[str]) -> Callable[[Letter], bytes] | None:
     """Return what makes the line of a letter's job into the one that `--set` asks for."""
     if not texts:
@@ -137,12 +155,3 @@ def _amending(texts: Sequence[str]) -> Callable[[Letter], bytes] | None:
 
 def _text(said: object) -> str | None:
     return None if said is None else str(said)
-
-
-def _whole(option: str, said: object) -> int | None:
-    if said is None:
-        return None
-    try:
-        return whole(1)(said)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None

@@ -182,6 +182,19 @@ def test_a_line_that_has_become_a_job_is_run_and_its_letter_leaves(folder):
     assert not (folder / "jobs.dlq.jsonl").exists()
 
 
+def test_where_nothing_is_to_be_run_nothing_is_and_the_dlq_stays_as_it_was(folder):
+    bury(folder, [{"n": 1}, {"n": 2}])
+    before = (folder / "jobs.dlq.jsonl").read_bytes()
+    wanted = "retry has no dry run; `jq-run dlq list`"
+    assert wanted in retry(folder, code=2, JQ_RUN_DRY_RUN="1").err
+    (folder / "jqcli.toml").write_text("dry_run = true\n")
+    assert wanted in retry(folder, code=2).err
+    (folder / "jqcli.toml").unlink()
+    assert "no such option: -n" in retry(folder, "-n", code=2).err
+    assert (folder / "jobs.dlq.jsonl").read_bytes() == before
+    assert nothing_is_left_beside(folder)
+
+
 def test_max_redrives_leaves_what_was_retried_so_often(folder):
     bury(folder, [{"n": 1}])
     retry(folder, "--max-redrives", "1", code=1)

@@ -13,6 +13,7 @@ from jqcli.core.change import Change
 from jqcli.core.codec import read_line
 from jqcli.core.effect import Bury, Double
 from jqcli.core.exact import load_exact
+from jqcli.core.record import oversized_message
 from jqcli.model import Job
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class Chronicle:
 
     def bury_oversized(self, part: OversizedLine, source: str, made_id: str) -> None:
         """Tell of a line that was too long to be read."""
-        told = {"reason": "line_too_long", "type": "jqcli.line_too_long", "message": f"a line of {part.size} bytes"}
+        told = {"reason": "line_too_long", "type": "jqcli.line_too_long", "message": oversized_message(part)}
         self._tell([self._dead(made_id, part.digest.hex(), 0, f"{source}:{part.line}", told)])
 
     def _dead(self, named: str | int, key_text: str, attempts: int, where: str, told: Mapping[str, object]) -> Change:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ import orjson
 from jqcli.assembly import place_of
 from jqcli.core.forecast import EARLIER, Forecast, Foretold
 from jqcli.core.prepare import Lines
+from jqcli.edge.feed import wait_for
 from jqcli.edge.outputs import read_settled
 from jqcli.edge.source import Block, Oversized, Source
 from jqcli.edge.text import safe
@@ -105,7 +105,7 @@ def _foretell(settings: Settings, most: int) -> Iterator[tuple[str, Foretold]]:
         while left > 0 and not source.ended:
             part = source.cut(int(min(most, left)), _BLOCK_BYTES, time.monotonic())
             if part is None:
-                _wait(source)
+                wait_for(source)
                 continue
             name, stem = source.names[part.source], source.stems[part.source]
             if isinstance(part, Oversized):
@@ -121,13 +121,6 @@ def _foretell(settings: Settings, most: int) -> Iterator[tuple[str, Foretold]]:
 
 def _take(forecast: Forecast, part: Block, name: str, stem: str) -> list[Foretold]:
     return forecast.take(part.source, Lines(part.data, part.lines, name, stem, part.first_line), time.time())
-
-
-def _wait(source: Source) -> None:
-    """Wait until the source has more."""
-    ready_at, fd = source.ready_at(), source.wait_fd()
-    seconds = None if ready_at is None else max(0.0, ready_at - time.monotonic())
-    select.select([] if fd is None else [fd], [], [], 1.0 if fd is None and seconds is None else seconds)
 
 
 def _explained(where: str, told: Foretold) -> str:

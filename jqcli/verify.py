@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from jqcli.core.codec import Scheme
 from jqcli.core.prepare import Lines
 from jqcli.core.record import Record, find_plain, is_broken, parse_letter, parse_result, plain_results
 from jqcli.edge.account import Account, Place
+from jqcli.edge.feed import wait_for
 from jqcli.edge.outputs import journal_path
 from jqcli.edge.recorded import Recorded
 from jqcli.edge.source import Oversized, Source
@@ -146,7 +146,7 @@ def _take_lines(source: Source, audit: Audit, limit: int | None) -> None:
     while left > 0 and not source.ended:
         part = source.cut(min(_BLOCK_LINES, left), _BLOCK_BYTES, time.monotonic())
         if part is None:
-            _wait_for(source)
+            wait_for(source)
             continue
         jobs = 1
         if isinstance(part, Oversized):
@@ -155,14 +155,6 @@ def _take_lines(source: Source, audit: Audit, limit: int | None) -> None:
             names = source.names[part.source], source.stems[part.source]
             jobs = audit.take(Lines(part.data, part.lines, *names, part.first_line), part.source)
         left -= 0 if limit is None else jobs
-
-
-def _wait_for(source: Source) -> None:
-    """Wait until there may be more lines."""
-    poll, fd, moment = select.poll(), source.wait_fd(), source.ready_at()
-    if fd is not None:
-        poll.register(fd, select.POLLIN)
-    poll.poll(None if moment is None else max(0.0, moment - time.monotonic()) * 1000)
 
 
 # What came of it

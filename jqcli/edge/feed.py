@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -42,3 +44,11 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+
+def wait_for(feed: Feed) -> None:
+    """Wait until there may be more lines; for whoever has nothing else to do, as a run has."""
+    poll, fd, moment = select.poll(), feed.wait_fd(), feed.ready_at()
+    if fd is not None:
+        poll.register(fd, select.POLLIN)
+    poll.poll(None if moment is None else max(0.0, moment - time.monotonic()) * 1000)

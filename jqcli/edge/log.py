@@ -6,7 +6,6 @@ import json
 import os
 import re
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from jqcli.core.change import TROUBLE, Change
@@ -115,7 +114,7 @@ class Log:
 
 def members_of(run: str, change: Change, level: str | None = None) -> dict[str, object]:
     """Return a change as the members of an object; what it has not is left out."""
-    members: dict[str, object] = {"at": _stamp(change.at)}
+    members: dict[str, object] = {"at": timestamp(change.at)}
     if level is not None:
         members["level"] = level
     members |= {"run": run, "event": change.event, "job": change.id, "key": change.key}
@@ -128,21 +127,6 @@ def members_of(run: str, change: Change, level: str | None = None) -> dict[str, 
     if change.detail:
         members |= {name: value for name, value in change.detail.items() if value is not None}
     return members
-
-
-def _stamp(at: float) -> str:
-    """Return a moment as `timestamp` does, for many moments of one second.
-
-    >>> _stamp(0.25)
-    '1970-01-01T00:00:00.250Z'
-    """
-    second = int(at)
-    return f"{_second(second)}{int((at - second) * 1000):03d}Z"
-
-
-@lru_cache(maxsize=16)
-def _second(second: int) -> str:
-    return timestamp(second)[:-4]
 
 
 def _to_text(members: Mapping[str, object]) -> bytes:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Where attempts are made."""
 
-    can_kill: bool
-    isolates: bool
     holders: dict[int, int]
     """The number of the worker that was given each batch to run; whoever takes its `Ended` takes it out."""
     is_attempting: bool  # whether a handler's code runs in this very thread, so that a signal can leave it

@@ -41,9 +41,6 @@ _STOPPED = Cause("stop", "jqcli.Stopped", "the run was stopped")
 class Inline:
     """One worker without a process; its attempts are made inside `advance`."""
 
-    can_kill = False
-    isolates = False
-
     def __init__(self, setup: Setup, specs: Specs) -> None:
         self._setup = setup
         self._specs = specs

@@ -43,8 +43,6 @@ _START_LOOK = 0.1
 class Pool:
     """The engine that makes attempts in worker processes."""
 
-    can_kill = True
-    isolates = True
     is_attempting = False
 
     # Workers start at once, so that this process can go on importing meanwhile: all, or (unless `is_eager`) one, and

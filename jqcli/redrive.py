@@ -35,7 +35,7 @@ import orjson
 
 from jqcli.assembly import patience_of, place_of
 from jqcli.core.codec import Scheme, read_line
-from jqcli.core.letter import Letter, claim_of, extend_letter, find_members, parse_letter
+from jqcli.core.letter import Letter, claim_of, extend_letter, find_members, letter_of
 from jqcli.core.prepare import id_text, key_member
 from jqcli.edge.letter import LetterFile
 from jqcli.edge.merge import merge
@@ -276,7 +276,7 @@ class _Lives:
         raise FileError(f"{self._log.dlq}: the letter of a job that was retried is not there any more")
 
     def _letter_at(self, offset: int) -> Letter:
-        letter = parse_letter(self._letters.read_at(offset), self._log.dlq, offset)
+        letter = letter_of(self._letters.read_at(offset), self._log.dlq, offset)
         if letter is None:
             raise FileError(f"{self._log.dlq}: was changed by another program while it was retried")
         return letter

@@ -137,7 +137,7 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
 
 
 def _refuse_dry_run(given: Mapping[str, Given]) -> None:
-    """Raise UsageError where variable or file want nothing to be run: it is not for a redrive to run it all the same."""
+    """Raise UsageError where variable or file want nothing to be run."""
     if pick(given, "dry_run", flag, default=False):
         raise UsageError(f"{given['dry_run'].where}: retry has no dry run; `jq-run dlq list` shows the same letters")
 

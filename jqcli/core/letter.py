@@ -165,7 +165,7 @@ def join_members(members: Mapping[bytes, bytes]) -> bytes:
     return b"{%b}\n" % b",".join(b'"%b":%b' % pair for pair in members.items())
 
 
-def parse_letter(line: bytes, path: str = "", offset: int = 0) -> Letter | None:
+def letter_of(line: bytes, path: str = "", offset: int = 0) -> Letter | None:
     """Return the letter of a line, or None where it is none."""
     try:
         parsed = orjson.loads(line)
@@ -208,10 +208,10 @@ def claim_of(record: bytes) -> int:
     return _number(b"\n".join(_identity(record)))
 
 
-def status_of(record: bytes) -> bytes | None:
+def result_status_of(record: bytes) -> bytes | None:
     """Return the status of a line that is a result of ours, None for any other line.
 
-    >>> status_of(b'{"id":1,"key":"5f01ab:9f","status":"completed"}'), status_of(b'{"id":1}')
+    >>> result_status_of(b'{"id":1,"key":"5f01ab:9f","status":"completed"}'), result_status_of(b'{"id":1}')
     (b'completed', None)
     """
     match = _START.match(record)

@@ -9,7 +9,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from jqcli.core.letter import parse_letter
+from jqcli.core.letter import letter_of
 from jqcli.core.lookup import Lookup, entry
 from jqcli.errors import FileError, ForeignFileError
 
@@ -52,7 +52,7 @@ class LetterFile:
     def letters(self) -> Iterator[Letter]:
         """Yield every letter; raises ForeignFileError for a line that is none. A last line without end is left out."""
         for number, (offset, line) in enumerate(self.lines(), 1):
-            letter = parse_letter(line, self.path, offset)
+            letter = letter_of(line, self.path, offset)
             if letter is not None:
                 yield letter
             elif line.strip():
@@ -172,7 +172,7 @@ class LetterFiles:
         if place is None:
             return letter.verdict
         file = self._files[place >> _FILE_BITS]
-        first = parse_letter(file.read_at(place & _OFFSET))
+        first = letter_of(file.read_at(place & _OFFSET))
         return letter.verdict if first is None else first.verdict
 
     def _read_all(self) -> Iterator[tuple[int, Letter]]:

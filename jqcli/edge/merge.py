@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jqcli.core.lookup import Lookup, entry
+from jqcli.edge.dlq import Letters
 from jqcli.edge.letter import LetterFile, LetterFiles
-from jqcli.edge.redrive_log import Header, RedriveLog, log_path, merged_line, new_path, sync_file, sync_folder
-from jqcli.edge.sink import Letters, cut_torn_tail
+from jqcli.edge.redrive_log import Header, RedriveLog, log_path, merged_line, new_path
+from jqcli.edge.sync import sync_file, sync_folder
+from jqcli.edge.tail import cut_torn_tail
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def rewrite_letters(log: RedriveLog, end: int, rewrite: Rewrite, rest: Callable[
                 new.writelines(line for line in map(rewrite, letters.read_last()) if line is not None)
             new.writelines(rest())
             new.flush()
-            sync_file(new.fileno(), log.dlq)
+            sync_file(new.fileno(), log.dlq, is_placed=True, point="merge.sync")
             _replace(log, old.whole_end, new)
     except OSError as error:
         raise FileError(f"{new_path(log.dlq)}: {error.strerror}; nothing is lost, the same command goes on") from error
@@ -96,7 +98,7 @@ def _replace(log: RedriveLog, end: int, new: BinaryIO) -> None:
             new.writelines(_read_from(fd, end))
             new.flush()
             os.fchmod(new.fileno(), status.st_mode & 0o777)
-            sync_file(new.fileno(), log.dlq)
+            sync_file(new.fileno(), log.dlq, is_placed=True, point="merge.sync")
             log.append(merged_line(new.fileno()))
             log.sync()
             os.replace(new_path(log.dlq), log.dlq)
@@ -139,7 +141,7 @@ def _sync_results(path: str) -> None:
     with suppress(FileNotFoundError):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            sync_file(fd, path)
+            sync_file(fd, path, is_placed=False, point="merge.sync")
         finally:
             os.close(fd)
 

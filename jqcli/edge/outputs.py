@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.settled import Settled
 from jqcli.edge import failpoint
+from jqcli.edge.dlq import Letters
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.lock import Patience, is_still, lock_for_append, lock_for_run, unlock
 from jqcli.edge.merge import tidy
-from jqcli.edge.sink import Letters, Results, ResultsFile, ResultsStream, cut_torn_tail
+from jqcli.edge.sink import Results, ResultsFile, ResultsStream
+from jqcli.edge.tail import check_tail, cut_torn_tail
 from jqcli.edge.target import open_target
-from jqcli.errors import FileError, ForeignFileError, printable
+from jqcli.errors import FileError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jqcli.edge.redrive_outputs import RedriveLetters
 
-_HEAD = b'{"id":'
 NO_PATIENCE = Patience(0.0)
 
 
@@ -90,7 +91,7 @@ def open_outputs(place: Place, patience: Patience = NO_PATIENCE) -> Outputs:
             os.close(fd)
             fd = _lock_results(place.output, patience)
         read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
-        _check_tail(fd, place.output)
+        check_tail(fd, place.output)
         letters = _open_letters(place, journal_path(place.output), settled, renamed)
         cut_torn_tail(fd, place.output)
         return Outputs(ResultsFile(fd, place.output), letters, settled, renamed)
@@ -110,7 +111,7 @@ def open_results(place: Place, settled: Settled, patience: Patience = NO_PATIENC
     fd = _lock_results(place.output, patience)
     try:
         read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
-        _check_tail(fd, place.output)
+        check_tail(fd, place.output)
         cut_torn_tail(fd, place.output)
     except BaseException:
         os.close(fd)
@@ -131,11 +132,11 @@ def read_settled(place: Place) -> Settled:
     with _reading(place.output) as fd:
         if fd is not None:
             read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
-            _check_tail(fd, place.output)
+            check_tail(fd, place.output)
     with _reading(place.dlq) as fd:
         if fd is not None:
             read_letters(fd, place.dlq, place.tag, output, settled, place.is_wanted)
-            _check_tail(fd, place.dlq)
+            check_tail(fd, place.dlq)
     return settled
 
 
@@ -195,22 +196,9 @@ def _open_letters(place: Place, output: str | None, settled: Settled, renamed: l
     letters = Letters(place.dlq)
     with letters.locked() as fd:
         read_letters(fd, place.dlq, place.tag, output, settled, place.is_wanted)
-        _check_tail(fd, place.dlq)
+        check_tail(fd, place.dlq)
         cut_torn_tail(fd, place.dlq)
     return letters
-
-
-def _check_tail(fd: int, path: str) -> None:
-    """Refuse a file whose unfinished last line does not begin as ours do: it is not for us to cut."""
-    size = os.fstat(fd).st_size
-    start, chunk = size, b""
-    while start and b"\n" not in chunk:
-        start = max(0, start - (1 << 16))
-        chunk = os.pread(fd, 1 << 16, start)
-    tail_at = start + chunk.rfind(b"\n") + 1
-    head = os.pread(fd, len(_HEAD), tail_at)
-    if head != _HEAD[: len(head)]:
-        raise ForeignFileError(f"{path}: holds no records of ours; choose another file")
 
 
 def _set_aside_locked(path: str) -> str:

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
-from jqcli.core.letter import claim_of, status_of
+from jqcli.core.letter import claim_of, result_status_of
 from jqcli.core.lookup import Lookup, entry
 from jqcli.edge.letter import LetterFile
 from jqcli.edge.lock import Patience, find_holder, is_still, lock_for_run
-from jqcli.edge.sink import cut_torn_tail, write_whole
+from jqcli.edge.sync import sync_file
+from jqcli.edge.tail import cut_torn_tail, write_whole
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class RedriveLog:
         cut_torn_tail(self._fd, self.path)
         self._lines = LetterFile(self.path)
         self._is_synced = True
+        self._is_placed = False
         self.header = self._read_header()
         self.merged: tuple[int, int] | None = None
 
@@ -81,7 +83,6 @@ class RedriveLog:
         write_whole(self._fd, json.dumps({"redrive": asdict(header)}).encode() + b"\n", self.path)
         self._is_synced = False
         self.sync()
-        sync_folder(self.path)
         self.header = header
 
     def append(self, lines: bytes) -> None:
@@ -92,8 +93,8 @@ class RedriveLog:
     def sync(self) -> None:
         """Sync, if anything was written."""
         if not self._is_synced:
-            sync_file(self._fd, self.path)
-            self._is_synced = True
+            sync_file(self._fd, self.path, is_placed=self._is_placed, point="redrive.sync")
+            self._is_synced = self._is_placed = True
 
     def check(self) -> None:
         """Look whether the file is still there; raises FileError where another program has taken it away."""
@@ -174,7 +175,7 @@ def amend_line(spot: int, claim: int, job: bytes) -> bytes:
 
 def done_line(record: bytes) -> bytes:
     """Return the line of a result that a stream's reader has taken."""
-    return b'{"done":"%020x","status":"%b"}\n' % (claim_of(record), status_of(record) or b"")
+    return b'{"done":"%020x","status":"%b"}\n' % (claim_of(record), result_status_of(record) or b"")
 
 
 def merged_line(fd: int) -> bytes:
@@ -191,24 +192,6 @@ def log_path(dlq: str) -> str:
 def new_path(dlq: str) -> str:
     """Return the path under which a DLQ is written anew."""
     return f"{dlq}.redrive.new"
-
-
-def sync_file(fd: int, path: str) -> None:
-    """Make what was written outlive a power cut."""
-    try:
-        os.fdatasync(fd)
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror} while syncing") from error
-
-
-def sync_folder(path: str) -> None:
-    """Make a file's name outlive a power cut."""
-    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):  # some file systems do not sync folders
-            os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _lock(path: str, dlq: str) -> int:
@@ -243,7 +226,7 @@ def _read_results(header: Header) -> Iterator[int]:
     results = LetterFile(header.results or "")
     try:
         for offset, line in results.lines(header.results_at):
-            status = status_of(line)
+            status = result_status_of(line)
             if status is not None:
                 yield entry(claim_of(line), _done_place(status, offset))
     finally:

@@ -1,4 +1,4 @@
-"""Where records go. A file holds only whole records, whatever happens; a stream is never waited for."""
+"""Where results go. A file holds only whole records, whatever happens; a stream is never waited for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import select
 import stat
 from array import array
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -16,13 +16,13 @@ import orjson
 from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge import failpoint
-from jqcli.edge.lock import is_still, lock_for_append, unlock
+from jqcli.edge.lock import is_still
 from jqcli.edge.sync import sync_file
-from jqcli.edge.target import open_target
+from jqcli.edge.tail import GOES_ON, write_whole
 from jqcli.errors import FileError, ReaderGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from jqcli.model import First
 
@@ -31,7 +31,6 @@ _RECENT_BYTES = 64 << 20
 _FULL_BYTES = 4 << 20
 _FIND_BYTES = 1 << 18
 _NEAR_BYTES = 1 << 14
-_AGAIN = "the same command goes on from what is there now"
 UNNUMBERED = 0  # in place of a batch's number, for records that nobody will look for
 
 
@@ -69,34 +68,6 @@ class Results(Protocol):
 
     def close(self) -> None:
         """Close what was opened."""
-
-
-def write_whole(fd: int, data: bytes | memoryview, path: str, point: str = "append") -> None:
-    """Write at the end of a regular file, or cut it back to where it ended and raise FileError.
-
-    `point` names the place for failpoints.
-    """
-    good = os.lseek(fd, 0, os.SEEK_END)
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[failpoint.write(point, fd, view) :]
-    except OSError as error:
-        left = "what is there is whole, and the same command goes on"
-        try:
-            os.ftruncate(fd, good)
-        except OSError:
-            left = "its last line may be torn; the same command cuts it and goes on"
-        raise FileError(f"{path}: {error.strerror}; {left}") from error
-
-
-@contextmanager
-def naming(path: str, doing: str = "") -> Iterator[None]:
-    """Let an error of the system name its file, and what was being done: it becomes a FileError."""
-    try:
-        yield
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}{doing}") from error
 
 
 class ResultsFile:
@@ -161,8 +132,10 @@ class ResultsFile:
         return None
 
     def _read(self, size: int, offset: int) -> bytes:
-        with naming(self._path, " while reading it"):
+        try:
             return os.pread(self._fd, size, offset)
+        except OSError as error:
+            raise FileError(f"{self._path}: {error.strerror} while reading it") from error
 
     def flush(self) -> bool:
         """Nothing is ever left."""
@@ -171,12 +144,12 @@ class ResultsFile:
     def check(self) -> None:
         """Look whether the file is there, and as long as this run left it."""
         if not is_still(self._fd, self._path):
-            raise FileError(f"{self._path}: was removed or replaced while this run wrote to it; {_AGAIN}")
+            raise FileError(f"{self._path}: was removed or replaced while this run wrote to it; {GOES_ON}")
         self._check_end()
 
     def _check_end(self) -> None:
         if os.lseek(self._fd, 0, os.SEEK_END) != self._end:
-            raise FileError(f"{self._path}: was changed by another program while this run wrote to it; {_AGAIN}")
+            raise FileError(f"{self._path}: was changed by another program while this run wrote to it; {GOES_ON}")
 
     def sync(self) -> None:
         """Sync, if there is anything new, and at first what an earlier run left.
@@ -275,102 +248,6 @@ class ResultsStream:
 
     def close(self) -> None:
         """Leave the descriptor to its owner."""
-
-
-class Letters:
-    """The dead-letter file. Other runs may append to it too, so it is locked for each append and never rewritten."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._fd = self._open()
-        self._end = 0  # of what this run appended to this very file
-        self._is_synced = os.fstat(self._fd).st_size == 0
-        self._is_placed = False
-
-    def append(self, letters: bytes) -> None:
-        """Append whole letters; raises FileError or LockedError."""
-        with self.locked() as fd:
-            cut_torn_tail(fd, self.path)
-            self._check_end()
-            write_whole(fd, letters, self.path, "letters.append")
-            self._end = os.fstat(fd).st_size
-        self._is_synced = False
-
-    @contextmanager
-    def locked(self) -> Iterator[int]:
-        """Lock the file for as long as the block lasts, and give its descriptor."""
-        self._lock()
-        try:
-            yield self._fd
-        finally:
-            unlock(self._fd)
-
-    def check(self) -> None:
-        """Look whether this run's letters are there; others may append to the file, or put a new one in its place."""
-        if self._end and not os.path.lexists(self.path):
-            raise FileError(f"{self.path}: was removed while this run wrote to it; {_AGAIN}")
-        if is_still(self._fd, self.path):
-            self._check_end()
-
-    def _check_end(self) -> None:
-        if os.fstat(self._fd).st_size < self._end:
-            raise FileError(f"{self.path}: was cut by another program while this run wrote to it; {_AGAIN}")
-
-    def sync(self) -> None:
-        """Sync, if there is anything new, and at first what earlier runs left."""
-        if not self._is_synced:
-            sync_file(self._fd, self.path, is_placed=self._is_placed, point="letters.sync")
-            self._is_synced = self._is_placed = True
-
-    def close(self) -> bool:
-        """Remove the file if it is empty; tell whether it is still there. Raises FileError or LockedError."""
-        self._lock()
-        try:
-            is_empty = os.fstat(self._fd).st_size == 0
-            if is_empty:
-                failpoint.hit("letters.unlink")
-                os.unlink(self.path)
-        except OSError as error:
-            raise FileError(f"{self.path}: {error.strerror}") from error
-        finally:
-            os.close(self._fd)
-        return not is_empty
-
-    def _lock(self) -> None:
-        """Take the lock on the file that the path names: another program may have put a new one there."""
-        while True:
-            lock_for_append(self._fd, self.path)
-            if is_still(self._fd, self.path):
-                return
-            os.close(self._fd)
-            self._fd = self._open()
-            self._end = 0
-            self._is_placed = False
-
-    def _open(self) -> int:
-        try:
-            failpoint.hit("letters.open")
-            return open_target(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as error:
-            raise FileError(f"{self.path}: {error.strerror}") from error
-
-
-def cut_torn_tail(fd: int, path: str) -> int:
-    """Cut a last line that has no newline, as a killed writer leaves it; return how many bytes that were."""
-    size = os.fstat(fd).st_size
-    keep, step = size, 1
-    while keep and os.pread(fd, 1, keep - 1) != b"\n":
-        start = max(0, keep - step)
-        found = os.pread(fd, keep - start, start).rfind(b"\n")
-        keep = start + found + 1
-        step = 1 << 16
-    if keep < size:
-        try:
-            failpoint.hit("tail.cut")
-            os.ftruncate(fd, keep)
-        except OSError as error:
-            raise FileError(f"{path}: {error.strerror} while cutting its torn last line") from error
-    return size - keep
 
 
 def search_records(data: bytes, key_text: str) -> First | None:

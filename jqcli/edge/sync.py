@@ -18,13 +18,14 @@ def sync_file(fd: int, path: str, *, is_placed: bool, point: str = "sync") -> No
         failpoint.hit(point)
         os.fdatasync(fd)
         if not is_placed:
-            _sync_folder(os.path.dirname(path) or ".")
+            sync_folder(path)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror} while syncing") from error
 
 
-def _sync_folder(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_folder(path: str) -> None:
+    """Make the name of the file at a path outlive a power cut; raises OSError."""
+    fd = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     except OSError as error:

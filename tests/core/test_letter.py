@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqcli.core.amend import change_line, parse_change
-from jqcli.core.letter import claim_of, extend_letter, find_members, parse_letter
+from jqcli.core.letter import claim_of, extend_letter, find_members, letter_of
 from jqcli.core.lookup import Lookup, entry
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -99,7 +99,7 @@ def test_a_result_and_its_letter_have_one_claim(name, given_key):
 def test_ids_that_orjson_would_round_stay_apart():
     one, other = (b'{"id":1000000000000000000000%d,"key":"5f01ab:=k","reason":"x","job":1}' % n for n in (1, 2))
     assert claim_of(one) != claim_of(other)
-    assert parse_letter(one).id.endswith("01")
+    assert letter_of(one).id.endswith("01")
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1000)), unique=True))
@@ -140,6 +140,6 @@ def test_the_job_of_a_letter_is_found_as_it_stands(value):
     for tricky in (value, {"job": value, "source": "x"}, [{"a": 0, "job": 1, "source": "y"}, value]):
         text = json.dumps(tricky, separators=(",", ":")).encode()
         old = line(**{**OLD, "job": 0}).replace(b'"job":0', b'"job":' + text)
-        assert parse_letter(old).job == text
+        assert letter_of(old).job == text
         moved = b'{"x":{"a":0,"job":1},' + old[1:-2] + b',"tail":[{"a":0,"source":"z"}]}\n'
-        assert parse_letter(moved).job == text
+        assert letter_of(moved).job == text

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jqcli.core.letter import find_members, parse_letter
+from jqcli.core.letter import find_members, letter_of
 from jqcli.core.settled import Settled
 from jqcli.edge.journal import read_letters, read_results
 from jqcli.edge.letter import open_letters
@@ -110,7 +110,7 @@ def test_a_record_is_looked_for_in_any_bytes(data):
 @example(b'{"' + b'\\"' * 500_000 + b"\n")
 def test_letters_of_any_bytes_are_exported_or_refused_by_name(data):
     for line in data.split(b"\n"):
-        letter = parse_letter(line)
+        letter = letter_of(line)
         if letter is not None and letter.job is not None:
             assert letter.job in line
     with tempfile.NamedTemporaryFile() as file:

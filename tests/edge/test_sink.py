@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from jqcli.edge.sink import UNNUMBERED, ResultsFile, cut_torn_tail
+from jqcli.edge.sink import UNNUMBERED, ResultsFile
+from jqcli.edge.tail import cut_torn_tail
 
 
 def record(number, status="completed", size=0):

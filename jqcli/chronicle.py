@@ -117,7 +117,7 @@ class Chronicle:
             records = [load_exact(line) for line in b"".join(event.records).split(b"\n")[:-1]]
             self._held = _Held(event.batch, worker, list(event.indexes), records, time.time())
 
-    def fail(self, batch: Batch, index: int, failure: Failure, worker: int, *, goes_on: bool) -> None:
+    def fail(self, batch: Batch, index: int, failure: Failure, worker: int, *, goes_on: bool, is_charged: bool) -> None:
         """Tell of an attempt that failed; `goes_on` where the job waits for another one."""
         if not self._writers:
             return
@@ -129,7 +129,7 @@ class Chronicle:
         began = max(free_at, now - failure.duration)
         earlier.append((index, began, now))
         self._release()
-        job, attempt = self._find(batch, index, failure)
+        job, attempt = self._find(batch, index, is_charged=is_charged)
         key = f"{self._tag}:{job.key_text}"
         told = {"verdict": failure.verdict, "type": failure.type, "message": failure.message}
         event = _ENDS.get(failure.verdict, "failed")
@@ -141,11 +141,11 @@ class Chronicle:
             changes.append(Change(now, "waiting", job.id, key, attempt))
         self._tell(changes)
 
-    def _find(self, batch: Batch, index: int, failure: Failure) -> tuple[Job, int]:
-        """Return a job and the number of its attempt, which was counted unless it is not charged."""
+    def _find(self, batch: Batch, index: int, *, is_charged: bool) -> tuple[Job, int]:
+        """Return a job and the number of its attempt, which was counted by now if it is charged."""
         if batch.jobs is not None:
             pending = batch.jobs[index]
-            return pending.job, pending.attempts + (failure.verdict in _ENDS)
+            return pending.job, pending.attempts + (not is_charged)
         job = read_line(batch.line(index), self._scheme)
         assert isinstance(job, Job)  # noqa: S101 - it ran
         return job, 1

@@ -286,9 +286,10 @@ class Loop:
         held = self._dispatch.batches[batch]
         effects = self._dispatch.take_failure(batch, index, failure, now)
         worker = self._engine.holders.get(batch, 0)
+        is_charged = failure.verdict not in ("stop", "snooze") and do.Spare() not in effects
         goes_on = not effects or do.Spare() in effects
-        self._chronicle.fail(held, index, failure, worker, goes_on=goes_on)
-        if failure.verdict in ("stop", "snooze") or do.Spare() in effects:
+        self._chronicle.fail(held, index, failure, worker, goes_on=goes_on, is_charged=is_charged)
+        if not is_charged:
             self._apply(effects)
             return
         tally.attempts += 1

@@ -221,9 +221,10 @@ def change_payload(payload, ctx):
 
 
 def slow_down(payload, ctx):
-    """Say so once; the file is this handler's memory."""
-    name = f"told-{ctx.tenant}"
-    if payload.get("tell") and not os.path.exists(name):
+    """Say so once, or so many `times`; the files are this handler's memory."""
+    names = [f"told-{ctx.tenant}-{number}" for number in range(payload.get("times", 1))]
+    name = next((name for name in names if not os.path.exists(name)), None)
+    if payload.get("tell") and name is not None:
         write_line(name, "")
         raise RateLimited("slow down", retry_after=payload["tell"])
 

@@ -86,6 +86,14 @@ def test_ids_beyond_64_bits_come_through_in_status_events_trace_and_log(folder):
     assert f" job={number} " in (folder / "l").read_text()
 
 
+def test_an_attempt_that_is_not_charged_has_the_number_of_the_one_that_is(folder):
+    folder.write("jobs.jsonl", [{"do": "slow_down", "tell": "10ms", "times": 2}])
+    folder.run("jobs.jsonl", "-o", "r.jsonl", "--events", "events.jsonl", code=0)
+    events = lines_of(folder / "events.jsonl")
+    assert [event["event"] for event in events].count("started") == 3
+    assert {event["attempt"] for event in events} == {1}
+
+
 def test_moments_are_in_order_within_each_job_and_durations_are_kept(told):
     at = {}
     for event in lines_of(told / "events.jsonl"):

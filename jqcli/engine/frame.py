@@ -25,7 +25,7 @@ class Kind(IntEnum):
     DROP = 5
     RESUME = 6
     STOP = 7
-    LINES = 8
+    LINES = 8  # behind its PREPARE, as a frame of its own, so that the worker receives them without a copy
 
     READY = 20
     LOST = 21
@@ -45,9 +45,6 @@ FAILED = Struct("<QI")  # batch, position
 
 class FrameError(Exception):
     """The bytes of a channel are no frames."""
-
-
-# A block of lines goes as a frame of its own behind its PREPARE, so that the worker receives it without a copy.
 
 
 def pack(kind: Kind, *parts: bytes) -> bytes:

@@ -478,7 +478,7 @@ def test_results_of_any_size_up_to_the_limit_arrive_in_order(shared):
     assert [len(orjson.loads(record)["result"]) for _, record in shared.records[batch]] == sizes
 
 
-def test_more_results_than_the_ring_holds_arrive_whole(shared):
+def test_more_results_than_the_pages_hold_arrive_whole(shared):
     batch = shared.run_all([{"do": "large", "size": 50_000 + at} for at in range(100)])
     assert [len(orjson.loads(record)["result"]) for _, record in shared.records[batch]] == [
         50_000 + at for at in range(100)
@@ -670,7 +670,7 @@ def test_the_last_job_of_a_batch_may_die_too(pool, effects):
     assert len(pool.records[batch]) == 19
 
 
-def test_results_larger_than_the_ring_survive_the_death_behind_them(pool):
+def test_results_larger_than_half_a_page_survive_the_death_behind_them(pool):
     lines = [{"do": "large", "size": 2 * PAGE_SIZE}, {"do": "none"}, {"do": "raise"}, {"do": "kill"}, {"do": "none"}]
     batch = pool.run_all(lines)
     assert [index for index, _ in pool.records[batch]] == [0, 1]

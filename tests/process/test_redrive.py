@@ -396,6 +396,18 @@ def test_jobs_that_died_again_before_the_kill_are_not_tried_twice(folder):
     assert set(ran).isdisjoint(settled)
 
 
+@pytest.mark.parametrize("point", ["redrive.sync:1", "redrive.sync:2", "merge.sync:1", "merge.sync:2"])
+def test_a_sync_that_fails_ends_the_retry_and_the_same_command_goes_on(folder, point):
+    jobs = [{"n": 1}, {"id": "own", "payload": {"n": 2}}, {"n": 3}]
+    bury(folder, jobs)
+    (folder / "round").write_text("1")
+    words = ("--durability", "full")
+    assert "while syncing" in retry(folder, *words, code=74, JQ_RUN_FAILPOINT=f"{point}:EIO").err
+    retry(folder, *words, code=1)
+    check(folder, retries=2)
+    assert nothing_is_left_beside(folder)
+
+
 def test_another_choice_than_the_killed_one_is_a_redrive_of_its_own(folder):
     bury(folder, [{"n": 2}, {"n": 5}])
     number = 4

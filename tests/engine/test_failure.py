@@ -44,6 +44,9 @@ class HostileNumber:
     def __float__(self):
         raise RuntimeError("no")
 
+    def __repr__(self):
+        return "HostileNumber()"  # names its test, in every process alike
+
 
 class Unspeakable:
     def __repr__(self):

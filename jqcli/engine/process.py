@@ -346,7 +346,7 @@ class Pool:
                 if overrun is not None:
                     cause, worker.blamed = overrun
                     self._end(worker, cause)
-        if self._missing or any(not w.ledger.is_running for w in self._workers):
+        if self._missing or any(w.is_ready and not w.ledger.is_running for w in self._workers):
             for worker in self._workers:
                 self._take_back(worker, now)
 
@@ -365,12 +365,14 @@ class Pool:
             self._give_out(worker, *worker.ledger.take_rest(worker.rest_from))
 
     def _want_back(self, worker: Worker) -> None:
-        worker.may_stop = True
-        worker.ledger.memory.words[REVOKED] = 1
+        """Say so once: the worker takes the word down as it stops, and one that is put up again would stop it twice."""
+        if not worker.may_stop:
+            worker.may_stop = True
+            worker.ledger.memory.words[REVOKED] = 1
 
     def _reclaim(self, worker: Worker) -> None:
         """Take what a worker has forgotten that stopped behind a long attempt."""
-        events, works = worker.ledger.give_back()
+        events, works = worker.ledger.give_back(time.monotonic())
         if worker.is_stopping:
             self._events += events
         else:

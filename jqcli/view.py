@@ -45,7 +45,7 @@ class View(NamedTuple):
             rate=tally.rate(),
             mean_rate=(tally.settled - tally.settled_before) / elapsed if elapsed > 0 else 0.0,
             fraction=fraction,
-            eta=elapsed * (1 - fraction) / fraction if fraction else None,
+            eta=self._eta(elapsed, fraction),
             p50=p50,
             p95=p95,
             p99=p99,
@@ -61,10 +61,17 @@ class View(NamedTuple):
     @property
     def _fraction(self) -> float | None:
         """How much of the input is done, by its bytes; None where their number is not known."""
-        total = self.source.bytes_total
+        total, tally = self.source.bytes_total, self.tally
         if not total:
             return None
         fraction = min(1.0, self.source.bytes_read / total)
-        if self.dispatch.gate.is_on and self.tally.read:
-            fraction *= self.tally.settled / self.tally.read  # much of what is read may have to wait
-        return fraction
+        if tally.read:
+            return fraction * tally.settled / tally.read  # what is read may be all of the input, and have to wait
+        return fraction if self.dispatch.is_empty else 0.0
+
+    def _eta(self, elapsed: float, fraction: float | None) -> float | None:
+        """Return in how many seconds all is done, at the pace of this run; None while it has none."""
+        if fraction is None or fraction >= 1.0:
+            return None if fraction is None else 0.0
+        own = 1 - self.tally.settled_before / self.tally.settled if self.tally.settled else 0.0
+        return elapsed * (1 - fraction) / (fraction * own) if own > 0 else None

@@ -343,7 +343,7 @@ class Loop:
 
     def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due."""
-        if self._has_more and self.stop is None:
+        if self.stop is None and (self._has_more or (self._source_is_done and self._dispatch.is_empty)):
             return 0.0
         moments = [now + _IDLE, self._look_at, self.observers.due_at, self._engine.wait_until(now)]
         moments.append(self._recorder.sync_at)

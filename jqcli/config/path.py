@@ -141,6 +141,8 @@ def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], i
         if path is None:
             continue
         where = given[name].where
+        if path == STDOUT:
+            raise UsageError(f"{where}: it goes to a file, not to stdout, which is for results; name one")
         check_target(given, name, path)
         if Path(path).exists() and not Path(path).is_file():
             raise UsageError(f"{where}: {path} is no regular file")

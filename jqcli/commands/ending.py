@@ -40,9 +40,10 @@ def end(command: Callable[[], object]) -> int:
     except TyperException as error:
         say(_first_small(error.format_message().rstrip(".")), ERROR)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is ours, and 70 is its code
-        say(_describe_bug(error), ERROR)
-        return BUG
+    except Exception as error:  # noqa: BLE001 - whatever it is, the system's or ours
+        message, code = _blame(error)
+        say(message, ERROR)
+        return code
     return code if isinstance(code, int) else 0
 
 
@@ -79,6 +80,13 @@ def say(message: str, level: int = INFO) -> None:
 
 def _first_small(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def _blame(error: Exception) -> tuple[str, int]:
+    """Return what to say and the exit code: an error that names a file is the system's, and any other our bug."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}", FileError.exit_code
+    return _describe_bug(error), BUG
 
 
 def _describe_bug(error: Exception) -> str:

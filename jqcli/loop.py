@@ -100,7 +100,7 @@ class Loop:
         self.observers = parts.observers
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
-        self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic())
+        self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic(), parts.bounds.limit)
         self._look_at = inf if parts.bounds.deadline is None else 0.0  # when the deadline is looked at
         self._watched_input: int | None = None
         self._watched_output = False

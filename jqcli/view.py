@@ -15,13 +15,14 @@ _MOST_ERRORS = 10
 
 
 class View(NamedTuple):
-    """What there is to look at, and the monotonic moment at which it began."""
+    """What there is to look at, the monotonic moment at which it began, and how many jobs are read at most."""
 
     source: Feed
     engine: Engine
     dispatch: Dispatch
     tally: Tally
     started_at: float
+    limit: int | None
 
     def take(self, now: float, state: str) -> Snapshot:
         """Return all that can be shown at a monotonic moment."""
@@ -60,11 +61,11 @@ class View(NamedTuple):
 
     @property
     def _fraction(self) -> float | None:
-        """How much of the input is done, by its bytes; None where their number is not known."""
+        """How much of the input is done, by its bytes or `--limit`; None where their number is not known."""
         total, tally = self.source.bytes_total, self.tally
         if not total:
             return None
-        fraction = min(1.0, self.source.bytes_read / total)
+        fraction = min(1.0, max(self.source.bytes_read / total, tally.read / self.limit if self.limit else 0.0))
         if tally.read:
             return fraction * tally.settled / tally.read  # what is read may be all of the input, and have to wait
         return fraction if self.dispatch.is_empty else 0.0

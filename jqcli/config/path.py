@@ -129,12 +129,12 @@ def check_apart(inputs: Sequence[str], output: str | None, dlq: str) -> None:
             )
 
 
-def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], inputs: Sequence[str]) -> dict[str, Any]:
+def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], read: Sequence[str]) -> dict[str, Any]:
     """Return the paths of the further files that were asked for, by setting name.
 
-    Raises UsageError for one that cannot be a file of its own: these are overwritten.
+    Raises UsageError for one that cannot be a file of its own, or is one that is `read`: these are overwritten.
     """
-    taken = {**{path: path for path in inputs}, **{option_of(name): path for name, path in outputs.items() if path}}
+    taken = {**{path: path for path in read}, **{option_of(name): path for name, path in outputs.items() if path}}
     found: dict[str, Any] = {}
     for name in BESIDE:
         path = found[name] = pick(given, name, text, None)

@@ -16,7 +16,9 @@ def main() -> None:
     _fill_standard_descriptors()
     # Here and not above, so that the descriptors are filled before anything opens a file.
     from jqcli.commands import main as run_command_line  # noqa: PLC0415
+    from jqcli.commands.ending import watch_stdout  # noqa: PLC0415
 
+    watch_stdout()
     code = run_command_line()
     _flush()
     # Taking a million identities apart one by one, only to be gone, costs 60 ms; all that must be closed is.
@@ -24,18 +26,20 @@ def main() -> None:
 
 
 def _flush() -> None:
+    from jqcli.errors import FileError  # noqa: PLC0415 - as above
+
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # None where the descriptor was closed from the start
-            with suppress(OSError, ValueError):
-                stream.flush()
+        with suppress(OSError, ValueError, FileError):  # which was said when it was new
+            stream.flush()
 
 
 def _fill_standard_descriptors() -> None:
     """Put /dev/null where a standard descriptor is closed, or a file that is opened later would take its place.
 
-    Results for a stdout that is closed must not be lost in silence, so that one cannot be written to.
+    Results for a stdout that is closed must not be lost in silence, so that one cannot be written to; and a stdin that
+    is closed is no empty input, so that one cannot be read.
     """
-    for fd, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+    for fd, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(fd)
         except OSError:

@@ -100,7 +100,7 @@ class Loop:
         self.observers = parts.observers
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
-        self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic())
+        self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic(), parts.bounds.limit)
         self._look_at = inf if parts.bounds.deadline is None else 0.0  # when the deadline is looked at
         self._watched_input: int | None = None
         self._watched_output = False
@@ -344,7 +344,7 @@ class Loop:
 
     def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due."""
-        if self._has_more and self.stop is None:
+        if self.stop is None and (self._has_more or (self._source_is_done and self._dispatch.is_empty)):
             return 0.0
         moments = [now + _IDLE, self._look_at, self.observers.due_at, self._engine.wait_until(now)]
         moments.append(self._recorder.sync_at)

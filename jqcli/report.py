@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from jqcli.edge.digest import summary_object, summary_text
 from jqcli.edge.level import INFO, WARNING, add_level
 from jqcli.edge.outputs import is_journal
-from jqcli.edge.text import safe
+from jqcli.edge.text import safe, shell_line
 
 if TYPE_CHECKING:
     from jqcli.config import Settings
@@ -59,7 +58,7 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
 def retry_command(settings: Settings) -> str:
     """Return the command line that gives the dead letters a new life; all else is in them, but for the store."""
     words = ["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec]
-    return shlex.join([*words, *(("--store", settings.store) if settings.store else ())])
+    return shell_line([*words, *(("--store", settings.store) if settings.store else ())])
 
 
 def _is_digest_wanted(settings: Settings, code: int) -> bool:

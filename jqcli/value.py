@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from jqcli.errors import suggest
+from jqcli.errors import printable, suggest
 from jqcli.quantity import parse_duration, parse_rate, parse_share, parse_size
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def web_address(value: object) -> str:
 def dotted_path(value: object) -> str:
     """Return a PATH into the payload, such as `user.id`."""
     path = text(value)
-    if all(path.split(".")) and "$" not in path:
+    if all(path.split(".")) and "$" not in path and path == printable(path):
         return path
     raise ValueError(f"{path!r} is not a path into the payload; write user.id")
 
@@ -199,5 +199,5 @@ def type_names(value: object) -> tuple[str, ...]:
     names = tuple(name.strip() for item in texts for name in item.split(",") if name.strip())
     wrong = next((name for name in names if not _TYPE_NAME.fullmatch(name)), None)
     if wrong is not None or not names:
-        raise ValueError(f"{wrong or value!r} is not the name of a type; write ValueError,requests.Timeout")
+        raise ValueError(f"{wrong or ','.join(texts)!r} is not the name of a type; write ValueError,requests.Timeout")
     return names

@@ -15,13 +15,14 @@ _MOST_ERRORS = 10
 
 
 class View(NamedTuple):
-    """What there is to look at, and the monotonic moment at which it began."""
+    """What there is to look at, the monotonic moment at which it began, and how many jobs are read at most."""
 
     source: Feed
     engine: Engine
     dispatch: Dispatch
     tally: Tally
     started_at: float
+    limit: int | None
 
     def take(self, now: float, state: str) -> Snapshot:
         """Return all that can be shown at a monotonic moment."""
@@ -45,7 +46,7 @@ class View(NamedTuple):
             rate=tally.rate(),
             mean_rate=(tally.settled - tally.settled_before) / elapsed if elapsed > 0 else 0.0,
             fraction=fraction,
-            eta=elapsed * (1 - fraction) / fraction if fraction else None,
+            eta=self._eta(elapsed, fraction),
             p50=p50,
             p95=p95,
             p99=p99,
@@ -60,11 +61,18 @@ class View(NamedTuple):
 
     @property
     def _fraction(self) -> float | None:
-        """How much of the input is done, by its bytes; None where their number is not known."""
-        total = self.source.bytes_total
+        """How much of the input is done, by its bytes or `--limit`; None where their number is not known."""
+        total, tally = self.source.bytes_total, self.tally
         if not total:
             return None
-        fraction = min(1.0, self.source.bytes_read / total)
-        if self.dispatch.gate.is_on and self.tally.read:
-            fraction *= self.tally.settled / self.tally.read  # much of what is read may have to wait
-        return fraction
+        fraction = min(1.0, max(self.source.bytes_read / total, tally.read / self.limit if self.limit else 0.0))
+        if tally.read:
+            return fraction * tally.settled / tally.read  # what is read may be all of the input, and have to wait
+        return fraction if self.dispatch.is_empty else 0.0
+
+    def _eta(self, elapsed: float, fraction: float | None) -> float | None:
+        """Return in how many seconds all is done, at the pace of this run; None while it has none."""
+        if fraction is None or fraction >= 1.0:
+            return None if fraction is None else 0.0
+        own = 1 - self.tally.settled_before / self.tally.settled if self.tally.settled else 0.0
+        return elapsed * (1 - fraction) / (fraction * own) if own > 0 else None

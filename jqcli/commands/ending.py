@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from typer import TyperException
 
 from jqcli.edge.level import ERROR, INFO, add_level
 from jqcli.edge.text import safe
-from jqcli.errors import JqcliError, ReaderGoneError
+from jqcli.errors import FileError, JqcliError, ReaderGoneError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130
 BUG = 70
@@ -36,10 +40,33 @@ def end(command: Callable[[], object]) -> int:
     except TyperException as error:
         say(_first_small(error.format_message().rstrip(".")), ERROR)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is ours, and 70 is its code
-        say(_describe_bug(error), ERROR)
-        return BUG
+    except Exception as error:  # noqa: BLE001 - whatever it is, the system's or ours
+        message, code = _blame(error)
+        say(message, ERROR)
+        return code
     return code if isinstance(code, int) else 0
+
+
+class _Stdout(io.FileIO):
+    """Stdout, whose errors are the machine's and no bug; a reader that left is told apart."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write; raises FileError, and BrokenPipeError where the reader has left."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise FileError(f"stdout: {error.strerror}") from error
+
+
+def watch_stdout() -> None:
+    """Let whatever writes to stdout, Typer's help too, end with 74 where that cannot be written to."""
+    is_terminal = os.isatty(1)
+    encoding = "utf-8" if sys.stdout is None else sys.stdout.encoding
+    errors = "strict" if sys.stdout is None else sys.stdout.errors
+    raw = io.BufferedWriter(_Stdout(1, "w", closefd=False))
+    sys.stdout = io.TextIOWrapper(raw, encoding, errors, line_buffering=is_terminal)
 
 
 def say(message: str, level: int = INFO) -> None:
@@ -53,6 +80,13 @@ def say(message: str, level: int = INFO) -> None:
 
 def _first_small(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def _blame(error: Exception) -> tuple[str, int]:
+    """Return what to say and the exit code: an error that names a file is the system's, and any other our bug."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}", FileError.exit_code
+    return _describe_bug(error), BUG
 
 
 def _describe_bug(error: Exception) -> str:

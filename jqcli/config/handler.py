@@ -10,7 +10,7 @@ from jqcli.errors import UsageError, suggest
 from jqcli.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 ENTRY_POINTS = "jqcli.handlers"
 FORMS = "pkg.module:function or path/file.py:function"
@@ -35,6 +35,11 @@ def is_file_spec(spec: str) -> bool:
     """Tell whether a spec names a file rather than a module."""
     target = spec.rpartition(":")[0]
     return target.endswith(".py") or "/" in target
+
+
+def files_of(specs: Iterable[HandlerSpec]) -> list[str]:
+    """Return the files that handlers are in, as far as they are named by them."""
+    return [one.spec.rpartition(":")[0] for one in specs if is_file_spec(one.spec)]
 
 
 def check_spec(spec: object) -> str:

@@ -129,18 +129,20 @@ def check_apart(inputs: Sequence[str], output: str | None, dlq: str) -> None:
             )
 
 
-def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], inputs: Sequence[str]) -> dict[str, Any]:
+def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], read: Sequence[str]) -> dict[str, Any]:
     """Return the paths of the further files that were asked for, by setting name.
 
-    Raises UsageError for one that cannot be a file of its own: these are overwritten.
+    Raises UsageError for one that cannot be a file of its own, or is one that is `read`: these are overwritten.
     """
-    taken = {**{path: path for path in inputs}, **{option_of(name): path for name, path in outputs.items() if path}}
+    taken = {**{path: path for path in read}, **{option_of(name): path for name, path in outputs.items() if path}}
     found: dict[str, Any] = {}
     for name in BESIDE:
         path = found[name] = pick(given, name, text, None)
         if path is None:
             continue
         where = given[name].where
+        if path == STDOUT:
+            raise UsageError(f"{where}: it goes to a file, not to stdout, which is for results; name one")
         check_target(given, name, path)
         if Path(path).exists() and not Path(path).is_file():
             raise UsageError(f"{where}: {path} is no regular file")

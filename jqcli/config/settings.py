@@ -10,7 +10,7 @@ from jqcli import value as v
 from jqcli.config.file import OPTION_NAMES
 from jqcli.config.flow import BREAKER_ACTIONS, read_flow
 from jqcli.config.given import Given, Layer, option_of, pick, variable_of
-from jqcli.config.handler import FORMS, HandlerSpec, find_handler
+from jqcli.config.handler import FORMS, HandlerSpec, files_of, find_handler
 from jqcli.config.path import check_apart, expand_inputs, find_beside, find_dlq, find_output
 from jqcli.config.store import STORE_ERRORS, read_store
 from jqcli.errors import UsageError, suggest
@@ -120,10 +120,11 @@ def build_settings(
     output = find_output(given, inputs, stdout_tty=stdout_tty)
     dlq = find_dlq(given, inputs, output)
     check_apart(inputs, output, dlq)
-    beside = find_beside(given, {"output": output, "dlq": dlq}, inputs)
     engine, workers = choose_engine(given, cpus)
     quiet, verbose = choose_voice(given)
     handler, handlers = choose_handlers(given, file, installed)
+    read = (*inputs, *files_of([handler, *handlers]), *([file.path] if file.path else []))
+    beside = find_beside(given, {"output": output, "dlq": dlq}, read)
     if engine == "inline":
         _check_no_timeout(handler, given)
     plain = read_plain(given)

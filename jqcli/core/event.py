@@ -51,7 +51,7 @@ class Failed:
 
 
 class Ended(NamedTuple):
-    """All of a run was dealt with, or came back; `seconds` it took for so many `jobs`, where it was all run."""
+    """All of a run was dealt with, or came back; `seconds` it took for so many `jobs`, where that is known."""
 
     batch: int
     seconds: float = 0.0

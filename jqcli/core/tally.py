@@ -144,7 +144,7 @@ class Tally:
         key = f"{reason}\0{print_}"
         group = self.groups.get(key)
         if group is None and len(self.groups) >= _MAX_GROUPS:
-            key, print_, message = f"{reason}\0", "other", "(errors of further groups)"
+            key, print_, kind, message = f"{reason}\0", "other", "jqcli.other", "(errors of further groups)"
             group = self.groups.get(key)
         if group is None:
             self.groups[key] = ErrorGroup(print_, reason, kind, message[:300], 1, sample_id)

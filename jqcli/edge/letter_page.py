@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import orjson
 
 from jqcli.core.letter import find_members
-from jqcli.edge.text import safe
+from jqcli.edge.text import safe, shell_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ _LINE = 120
 def retry_command(paths: Sequence[str], reason: str, fingerprint: str, *, needs_handler: bool) -> str:
     """Return the command line that retries a group; `needs_handler` where the letters' own will not be used."""
     words = ["jq-run", "dlq", "retry", *paths, "--reason", reason, "--group", fingerprint]
-    return shlex.join(words) + (" -H HANDLER" if needs_handler else "")
+    return shell_line(words) + (" -H HANDLER" if needs_handler else "")
 
 
 def group_object(group: Group, command: str) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import chain
 from math import floor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jqcli.core.tally import ErrorGroup, FlowState
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -65,6 +68,21 @@ def describe_flow(flow: FlowState) -> list[str]:
         (flow.level or 0, level),
     )
     return [text for count, text in parts if count]
+
+
+def shell_line(words: Iterable[str]) -> str:
+    r"""Return a command line to be copied: what cannot be shown, or is no UTF-8, in a form that shells read as it is.
+
+    >>> print(shell_line(["jq-run", "a b", "tab\there", "no\udcffutf8"]))
+    jq-run 'a b' $'tab\x09here' $'no\xffutf8'
+    """
+    return " ".join(shlex.quote(word) if safe(word, len(word)) == word else _quote_bytes(word) for word in words)
+
+
+def _quote_bytes(word: str) -> str:
+    data = word.encode("utf-8", "surrogateescape")
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\'" else f"\\x{byte:02x}" for byte in data)
+    return f"$'{''.join(plain)}'"
 
 
 def show_rate(rate: float) -> str:

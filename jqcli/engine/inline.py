@@ -21,6 +21,7 @@ from jqcli.engine.cause import Cause
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.ledger import Ledger
 from jqcli.engine.memory import REVOKED, Memory, Writer, create_file
+from jqcli.engine.printing import open_heedless, printing
 from jqcli.engine.runner import Runner
 from jqcli.engine.worker import load_handlers
 from jqcli.errors import FileError, StopNow
@@ -55,6 +56,7 @@ class Inline:
         self.holders: dict[int, int] = {}
         self._runner: Runner | None = None
         self.is_attempting = False
+        self._streams = open_heedless(1), open_heedless(2)
 
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:  # noqa: ARG002 - the protocol's
         """Load the handlers; raises HandlerLoadError."""
@@ -140,7 +142,8 @@ class Inline:
         """Note that a handler's code runs, which a second signal leaves."""
         self.is_attempting = True
         try:
-            yield
+            with printing(*self._streams):
+                yield
         finally:
             self.is_attempting = False
 

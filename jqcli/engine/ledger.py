@@ -145,12 +145,16 @@ class Ledger:
             raise FrameError(f"a broken frame of kind {kind.name}: {error}") from error
         raise FrameError(f"a frame of kind {kind.name}")
 
-    def give_back(self) -> tuple[list[Event], list[Work]]:
-        """Return all that was not begun: events for what was ruled, work for what was not yet prepared."""
+    def give_back(self, stopped_at: float | None = None) -> tuple[list[Event], list[Work]]:
+        """Return all that was not begun: events for what was ruled, work for what was not yet prepared.
+
+        Where the worker stopped by itself, at a monotonic moment, what it did until then says how long jobs take.
+        """
         events: list[Event] = []
         for run in self.runs:
             rest = [run.order[at] for at in range(run.told, len(run.order)) if at not in run.failed]
-            events += [Returned(run.batch, rest), Ended(run.batch)]
+            seconds = 0.0 if stopped_at is None else stopped_at - max(run.sent_at, self.began_at)
+            events += [Returned(run.batch, rest), Ended(run.batch, seconds, 0 if stopped_at is None else run.told)]
         return events, self._clear()
 
     def bury(

@@ -16,7 +16,7 @@ START_LIMIT = 60.0  # seconds that a worker may take to load its handlers
 PREPARE_LIMIT = 60.0  # seconds that reading one batch may take, or no answer may come while no attempt runs
 FRAME_LIMIT = 10.0  # seconds of silence in the middle of a frame, outside an attempt
 KILL_LIMIT = 5.0  # seconds after which a killed process that does not end (state D) is given up
-LONG_ATTEMPT = 0.2  # an attempt this long gives the rest of its batch back while others idle
+LONG = 0.2  # an attempt, or a run, this long gives the rest of its batch back while others idle
 CONFIRM = 0.02  # seconds between asking for work back and relying on it
 _SHORT = 0.1  # a batch is sent ahead of one that began less than this ago
 _DEPTH = 3
@@ -99,15 +99,19 @@ class Worker:
     def next_step(self, now: float) -> Step:
         """Return how to get the rest back from a worker whose attempt takes long.
 
-        Before each attempt it first says that the one before is over, and then looks at the word. So where the word has
-        stood for a while and the very attempt still runs, it cannot start another one, however long it was kept from
-        running itself, and the rest is the parent's at once.
+        Before each attempt it first says that the one before is over, and then looks at the word, at which it gives the
+        rest back itself. So where the word has stood for a while and the very attempt still runs, it cannot start
+        another one, however long it was kept from running itself, and the rest is the parent's at once.
         """
-        if self.is_stopping or self.ledger.look(now) < LONG_ATTEMPT:
+        is_stuck = self.ledger.look(now) >= LONG
+        is_slow = not self.may_stop and self.ledger.is_running and now - self.ledger.began_at >= LONG
+        if self.is_stopping or not (is_stuck or is_slow):
             return Step.NONE
         running = self.ledger.running(now)
         if running is None or running.index is None or not self.ledger.has_rest(running):
             return Step.NONE
+        if not is_stuck:
+            return Step.ASK
         if self.asked_back is None or self.asked_back[0] != running.place:
             self.asked_back = (running.place, now)
             # Not read again when the rest is taken: the attempt may have ended by then, and the worker stopped here.

@@ -344,7 +344,7 @@ class Pool:
                 if overrun is not None:
                     cause, worker.blamed = overrun
                     self._end(worker, cause)
-        if self._missing or any(not w.ledger.is_running for w in self._workers):
+        if self._missing or any(w.is_ready and not w.ledger.is_running for w in self._workers):
             for worker in self._workers:
                 self._take_back(worker, now)
 
@@ -363,13 +363,14 @@ class Pool:
             self._give_out(worker, *worker.ledger.take_rest(worker.rest_from))
 
     def _want_back(self, worker: Worker) -> None:
-        if not worker.may_stop:  # else the word stands, or its answer is on the way: one word, one answer
+        """Say so once: one word, one answer. The worker takes the word down as it stops."""
+        if not worker.may_stop:
             worker.may_stop = True
             worker.ledger.memory.words[REVOKED] = 1
 
     def _reclaim(self, worker: Worker) -> None:
         """Take what a worker has forgotten that stopped behind a long attempt."""
-        events, works = worker.ledger.give_back()
+        events, works = worker.ledger.give_back(time.monotonic())
         if worker.is_stopping:
             self._events += events
         else:

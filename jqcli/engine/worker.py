@@ -19,6 +19,7 @@ import orjson
 from jqcli.engine.frame import HEADER, Kind, pack
 from jqcli.engine.handler import Handler, load_handler
 from jqcli.engine.memory import Writer
+from jqcli.engine.printing import let_print
 from jqcli.engine.runner import Runner
 from jqcli.engine.setup import unpack_setup
 from jqcli.errors import HandlerLoadError, printable
@@ -52,6 +53,7 @@ def main() -> None:
 def _serve() -> None:
     channel_fd, memory_fd, parent = map(int, sys.argv[1:4])
     _settle_in(parent)
+    let_print()
     channel = socket.socket(fileno=channel_fd)
     channel.set_inheritable(False)
     writer = Writer(memory_fd)

@@ -218,6 +218,29 @@ def test_every_error_has_its_exit_code_also_from_within_a_command(ran, monkeypat
     assert main(["jobs.jsonl", "-H", "m:f"]) == code
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["x" * 300],
+        ["jobs.jsonl", "-o", "x" * 300],
+        ["jobs.jsonl", "-d", "x" * 300],
+        ["jobs.jsonl", "--events", "x" * 300],
+    ],
+    ids=["input", "-o", "-d", "--events"],
+)
+def test_a_file_that_the_system_cannot_look_at_is_74_and_no_bug(ran, capsys, words):
+    """Too long a name stands here for a folder that is closed to the user, which nothing is to root."""
+    assert main([*words, "-H", "m:f"]) == 74
+    err = capsys.readouterr().err
+    assert err.endswith(": File name too long\n")
+    assert err.startswith("jq-run: xxx")
+
+
+def test_an_error_of_the_system_that_names_no_file_is_a_bug(capsys):
+    assert end(lambda: os.close(999999)) == 70
+    assert "a bug in jqcli: OSError" in capsys.readouterr().err
+
+
 def test_a_bug_shows_the_last_frames_and_no_locals(capsys):
     def broken():
         payload = "hush"

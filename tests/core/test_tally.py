@@ -65,6 +65,8 @@ def test_groups_of_errors_stay_bounded_and_count_every_failure():
     assert len(tally.groups) <= 210
     assert sum(group.count for group in tally.groups.values()) == tally.dead == 1500
     assert all(len(group.message) <= 300 for group in tally.groups.values())
+    further = [group.type for group in tally.groups.values() if group.fingerprint == "other"]
+    assert set(further) == {"jqcli.other"}, "errors of many types have not that of the first"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+from collections import Counter
 
 import pytest
 
@@ -426,3 +427,16 @@ def test_of_many_starts_at_once_one_works_and_the_others_say_who(folder):
     folder.write("go", "")
     assert holder.wait(10) == 0
     assert folder.check().executions.total() == 1
+
+
+def test_what_is_left_of_a_large_batch_is_spread_over_all_workers(folder):
+    """Lines that were settled before cost nothing, so a batch behind them is large; idle workers take their share."""
+    folder.write("tasks.py", "import os, time\ndef do(n):\n    n < 4000 or time.sleep(0.01)\n    return os.getpid()\n")
+    folder.write("jobs.jsonl", list(range(4300)))
+    words = ("jobs.jsonl", "-H", "tasks.py:do", "-o", "results.jsonl")
+    folder.run(*words, "--limit", "4000", code=0)
+    folder.run(*words, code=0)
+    records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    shares = Counter(record["result"] for record in records[4000:])
+    assert len(shares) == 2
+    assert min(shares.values()) >= 50, shares

@@ -174,6 +174,33 @@ def test_results_for_a_closed_stdout_are_an_error_and_not_thrown_away(folder):
     assert "stdout" in ran.err
 
 
+@pytest.mark.parametrize("where", [">&-", ">/dev/full"])
+@pytest.mark.parametrize("words", ["check jobs.jsonl", "check jobs.jsonl --explain", "dlq export jobs.dlq.jsonl", "-V"])
+def test_a_stdout_that_takes_nothing_is_74_for_every_command(folder, words, where):
+    folder.write("jobs.jsonl", [{"do": "reject"}])
+    folder.run("jobs.jsonl", "-o", "results.jsonl", code=1)
+    ran = folder.shell(f"{' '.join(folder.argv(*words.split(), deed=words.startswith('check')))} {where}")
+    assert ran.code == 74, ran.err
+    assert ran.err.startswith("jq-run: stdout: ")
+
+
+def test_a_closed_stdin_is_no_empty_input(folder):
+    ran = folder.shell("$JQ - -o results.jsonl <&-")
+    assert ran.code == 74, ran.err
+    assert "stdin" in ran.err
+
+
+@pytest.mark.parametrize("workers", ["-j 1", "-j 0"])
+@pytest.mark.parametrize("where", ["2>/dev/full", "2> >(head -c 1 >/dev/null)"])
+def test_a_print_that_nobody_reads_is_no_failure_of_the_job(folder, workers, where):
+    deed = "import sys\ndef do(n):\n    print('x' * 9000)\n    print('x' * 9000, file=sys.stderr, flush=True)\n"
+    folder.write("tasks.py", deed)
+    folder.write("jobs.jsonl", list(range(40)))
+    ran = folder.shell(f"$JQ jobs.jsonl -o results.jsonl -r 1 -H tasks.py:do {workers} {where}")
+    assert ran.code == 0
+    assert len((folder / "results.jsonl").read_text().splitlines()) == 40
+
+
 def test_the_bytes_of_a_job_line_stand_in_its_letter_as_they_were(folder):
     """Fault 31."""
     line = (

@@ -194,3 +194,15 @@ def test_a_file_that_cannot_be_opened_is_an_error_by_name(folder):
     assert "--trace: none/t: there is no folder" in folder.run("jobs.jsonl", *ARGS, "--trace", "none/t", code=2).err
     ran = folder.run("jobs.jsonl", *ARGS, "--trace", "t", "--events", "t", code=2)
     assert "t is the file of --events too" in ran.err or "t is the file of --trace too" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--status-file", "--metrics-file", "--trace", "--log-file"])
+@pytest.mark.parametrize("name", ["tasks.py", "jqcli.toml"])
+def test_what_the_run_itself_reads_is_not_written_over(folder, option, name):
+    folder.write("jobs.jsonl", [1])
+    folder.write("tasks.py", "def do(payload): ...\n")
+    folder.write("jqcli.toml", 'handler = "tasks.py:do"\n')
+    before = (folder / name).read_text()
+    ran = folder.run("jobs.jsonl", "-o", "results.jsonl", option, name, code=2, deed=False)
+    assert f"{option}: {name} is the file of {name} too" in ran.err
+    assert (folder / name).read_text() == before

@@ -310,6 +310,27 @@ def test_lines_that_are_too_long_are_buried_as_they_come_and_a_signal_is_heard_a
     assert len(oracle.read_lines(dlq)) < 200_000
 
 
+def test_a_run_whose_lines_are_all_buried_unread_ends_at_once(folder):
+    """Else it waits for the next look at the files, a second after the first; the best of some shows that."""
+    folder.write("jobs.jsonl", ["x" * 100] * 3)
+    words = ("jobs.jsonl", "-o", "results.jsonl", "--max-line", "10", "--fresh", "--summary", "json")
+    assert min(json.loads(folder.run(*words, code=1).err)["duration"] for _ in range(4)) < 0.9
+
+
+@pytest.mark.parametrize("name", ["it's \x1b[31m\n", "\udcff", "a b" * 70])
+def test_the_retry_command_can_be_copied_whatever_the_files_name(folder, name):
+    folder.write("jobs.jsonl", [{"do": "reject"}])
+    ran = folder.run("jobs.jsonl", "-o", "results.jsonl", "-d", name, code=1)
+    command = ran.err.partition("retry with")[2].strip().removeprefix("jq-run")
+    jq_run = " ".join(folder.argv(deed=False))
+    again = folder.shell(f"{jq_run} {command}")
+    assert again.code == 1, again.err
+    assert "1 dead letter" in again.err
+    listed = folder.run("dlq", name, deed=False, code=0).out.decode()
+    command = next(line for line in listed.splitlines() if "jq-run" in line).strip().removeprefix("jq-run")
+    assert folder.shell(f"{jq_run} {command}").code == 1
+
+
 def test_an_unreadable_input_is_named(folder):
     folder.write("jobs.jsonl.gz", gzip.compress(b'{"n": 1}\n' * 1000)[:-20])
     ran = folder.run("jobs.jsonl.gz", code=74)

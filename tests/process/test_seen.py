@@ -82,6 +82,26 @@ def test_the_status_file_of_a_script_ends_with_the_exit_code_and_the_summary(fol
     assert (said["state"], said["exit_code"], said["fraction"]) == ("finished", 1, 1.0)
 
 
+def test_lines_that_are_read_and_wait_count_as_still_to_be_done(folder, waiting):
+    said = wait_for_status(folder / "status.json", completed=2)
+    assert said["fraction"] == pytest.approx(2 / 3)
+    assert said["eta"] == pytest.approx(said["duration"] / 2)
+    waiting.kill()
+    waiting.wait()
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "--status-file", "again.json")
+    said = wait_for_status(folder / "again.json", settled_before=2)
+    assert said["fraction"] == pytest.approx(2 / 3)
+    assert said["eta"] is None, "what earlier runs did says nothing of this one's pace"
+    finish(folder, child)
+
+
+def test_where_jobs_are_limited_the_limit_is_all_there_is_to_do(folder):
+    folder.write("jobs.jsonl", [*WAITING, *({"n": n} for n in range(10, 1000))])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "--limit", "3", "--status-file", "status.json")
+    assert wait_for_status(folder / "status.json", completed=2)["fraction"] == pytest.approx(2 / 3)
+    finish(folder, child)
+
+
 @pytest.mark.parametrize("name", ["pid", "run", "file"])
 def test_top_finds_a_run_by_its_pid_its_id_or_its_file(folder, waiting, name):
     said = json.loads((folder / "status.json").read_text())

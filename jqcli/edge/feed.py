@@ -49,6 +49,8 @@ class Feed(Protocol):
 def wait_for(feed: Feed) -> None:
     """Wait until there may be more lines; for whoever has nothing else to do, as a run has."""
     poll, fd, moment = select.poll(), feed.wait_fd(), feed.ready_at()
+    if fd is None and moment is None:  # it has just found its end
+        return
     if fd is not None:
         poll.register(fd, select.POLLIN)
     poll.poll(None if moment is None else max(0.0, moment - time.monotonic()) * 1000)

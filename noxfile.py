@@ -68,7 +68,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; an interpreter that is not installed is skipped by name.
 
-    Walks through very many cases are left to the interpreter that runs nox, unless pytest's arguments are given.
+    Walks through very many cases, and the faults, are left to the interpreter that runs nox, unless pytest's
+    arguments are given.
     """
     install(session, "test")
     walks = [] if session.python == find_python(RUNNING) else ["-m", "not walk"]

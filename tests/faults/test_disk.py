@@ -13,6 +13,8 @@ from tests import oracle
 from tests.command import wait_for
 from tests.faults.tracing import why_not_strace
 
+pytestmark = pytest.mark.walk
+
 FAST = ("--backoff-base", "1ms")
 
 

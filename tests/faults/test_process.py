@@ -16,6 +16,8 @@ import pytest
 from tests import oracle
 from tests.command import is_alive, wait_for
 
+pytestmark = pytest.mark.walk
+
 FAST = ("--backoff-base", "1ms")
 
 

@@ -15,6 +15,8 @@ import pytest
 from tests import oracle
 from tests.command import ROOT, wait_for
 
+pytestmark = pytest.mark.walk
+
 MEND = ROOT / "tests" / "process" / "mend.py"
 ONCE = ("-r", "1", "-j", "1", "--summary", "none")
 
@@ -306,7 +308,6 @@ def keep(folder):
     return {name: (folder / name).read_bytes() for name in os.listdir(folder.path) if "jsonl" in name}
 
 
-@pytest.mark.walk
 @pytest.mark.parametrize("how, fewest", [("before", 15), ("half", 5)])
 def test_killed_at_every_change_of_a_file_the_same_command_ends_with_the_right_answer(folder, how, fewest):
     jobs = [{"n": 0}, {"id": "own", "payload": {"n": 1}}, {"n": 2}, {"key": "k", "payload": {"n": 3}}, {"n": 0}]
@@ -329,7 +330,6 @@ def test_killed_at_every_change_of_a_file_the_same_command_ends_with_the_right_a
     assert number > fewest
 
 
-@pytest.mark.walk
 @pytest.mark.parametrize("command", [["summary"], ["drop", "--reason", "expired"]])
 def test_killed_at_every_change_any_other_command_first_finishes_what_is_settled(folder, command):
     bury(folder, [{"n": 0}, {"n": 1}])
@@ -362,7 +362,6 @@ def test_a_run_with_the_same_dlq_first_finishes_what_a_dead_redrive_left(folder)
         assert nothing_is_left_beside(folder)
 
 
-@pytest.mark.walk
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_killed_again_and_again_while_it_goes_on(folder, seed):
     chance = random.Random(seed)
@@ -572,7 +571,6 @@ def test_an_editor_that_fails_changes_nothing(folder):
     assert nothing_is_left_beside(folder)
 
 
-@pytest.mark.walk
 def test_killed_at_every_change_of_a_file_a_changed_job_has_one_outcome(folder):
     bury(folder, [{"id": "a", "payload": {"n": 1}}, {"id": "b", "payload": {"n": 1, "x": 1}}, {"n": 4}])
     kept = keep(folder)

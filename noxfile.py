@@ -13,6 +13,8 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = False  # a missing one is named as skipped, in CI too
 nox.options.download_python = "never"
+# The tests start thousands of processes, each of which would compile every module anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 VERSIONS = sorted({"3.11", "3.12", "3.13", RUNNING}, key=lambda version: int(version.split(".")[1]))

@@ -72,7 +72,7 @@ class Bench:
             (Recorder, "end"): FILES,
         }
         with self.patch.context() as patch:
-            for module in ("sink", "outputs", "sync", "target", "failpoint"):
+            for module in ("sink", "dlq", "tail", "outputs", "sync", "target", "failpoint"):
                 patch.setattr(f"jqcli.edge.{module}.os", disk)
             for (kind, name), files in told.items():
                 patch.setattr(kind, name, self._tell(disk, getattr(kind, name), files))

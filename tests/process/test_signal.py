@@ -29,7 +29,7 @@ def test_one_ctrl_c_drains_shows_the_summary_and_gives_the_cursor_back(folder):
     waiting = {"do": "wait", "file": "go"}
     folder.write(
         "jobs.jsonl",
-        [waiting, {"do": "again", "after": "1h"}, *({"do": "pause", "seconds": 0.02, "n": n} for n in range(500))],
+        [waiting, {"do": "again", "after": "1h"}, *({"do": "pause", "seconds": 0.1, "n": n} for n in range(500))],
     )
     screen = folder.screen("jobs.jsonl", "-o", "results.jsonl")
     wait_for_execution(folder, {"do": "again", "after": "1h"})

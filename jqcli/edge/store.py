@@ -50,14 +50,14 @@ create table state (epoch integer not null, folded integer not null);
 insert into state values (0, 0);
 """
 _KNOWN = """
-select substr(?1, 16 * n + 1, 16), log.id, log.at, log.ttl from number
-cross join known on known.key = substr(?1, 16 * n + 1, 16) and known.scope = ?2
-cross join log on log.id = known.row where n < ?3
+select substr(:keys, 16 * n + 1, 16), log.id, log.at, log.ttl from number
+cross join known on known.key = substr(:keys, 16 * n + 1, 16) and known.scope = :scope
+cross join log on log.id = known.row where n < :count
 """
 _FOLD = """
 insert or replace into known (key, scope, row)
 select substr(keys, 16 * n + 1, 16), scope, id from log cross join number on n < length(keys) / 16
-where kind = ?1 and id > ?2 and id <= ?3 order by 1, id
+where kind = ? and id > ? and id <= ? order by 1, id
 """
 
 
@@ -239,7 +239,7 @@ class Store:
         step = 16 * _ASKED_AT_ONCE
         for at in range(0, len(keys), step):
             part = keys[at : at + step]
-            rows = self.sql.execute(_KNOWN, (part, scope, len(part) // 16))
+            rows = self.sql.execute(_KNOWN, {"keys": part, "scope": scope, "count": len(part) // 16})
             found |= {key: Found(row, done_at, ttl) for key, row, done_at, ttl in rows}
         return found
 

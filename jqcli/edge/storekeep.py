@@ -106,7 +106,7 @@ def _cut_down(store: Store) -> None:
 def forget_handler(store: Store, handler: str) -> int:
     """Forget all that a handler did, at whatever version; named as registered, or by its spec. Returns the keys."""
     with store.transaction():
-        scopes = store.sql.execute("select id from scope where handler = ?1 or name = ?1", (handler,)).fetchall()
+        scopes = store.sql.execute("select id from scope where handler = ? or name = ?", (handler, handler)).fetchall()
         gone = 0
         for (scope,) in scopes:
             where = "kind = ? and scope = ?"

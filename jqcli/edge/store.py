@@ -156,8 +156,11 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the last one to do so folds the journal into it."""
-        with suppress(AttributeError, sqlite3.Error, LockedError, FileError), self.lock.held():
-            self.sql.close()  # there is none where it could not be opened
+        if hasattr(self, "sql"):  # it could be opened
+            with suppress(sqlite3.Error, LockedError, FileError), self.lock.held():
+                self.sql.close()
+            with suppress(sqlite3.Error):
+                self.sql.close()  # also where the lock is not to be had; the second time it does nothing
         self.lock.close()
 
     def _check_still(self) -> None:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_two_programs_write_in_turn_and_lose_nothing(path):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     children = [subprocess.Popen([sys.executable, "-c", code, path, str(n)], env=env) for n in (1, 2)]
     assert [child.wait(120) for child in children] == [0, 0]
-    with sqlite3.connect(path) as sql:
+    with closing(sqlite3.connect(path)) as sql, sql:
         assert sql.execute("select run, count(*) from log group by run").fetchall() == [(1, 150), (2, 150)]
         assert sql.execute("pragma integrity_check").fetchone() == ("ok",)
     sql.close()
@@ -210,9 +211,8 @@ def test_another_programs_or_a_newer_file_is_not_touched(path, script, error, te
     """Fault 43."""
     if error is FileError:
         Store(path).close()
-    with sqlite3.connect(path) as sql:
+    with closing(sqlite3.connect(path)) as sql, sql:
         sql.execute(script)
-    sql.close()
     with open(path, "rb") as file:
         before = file.read()
     with pytest.raises(error, match=text):

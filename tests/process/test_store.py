@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -207,7 +208,7 @@ def test_what_is_older_than_its_ttl_runs_again(folder):
     run(folder, "one")
     run(folder, "two", "--ttl", "1h")
     assert len(folder.log) == 1
-    with sqlite3.connect(folder / "memory.db") as sql:
+    with closing(sqlite3.connect(folder / "memory.db")) as sql, sql:
         sql.execute("update log set at = at - 3600")
     sql.close()
     run(folder, "three", "--ttl", "1h")
@@ -263,7 +264,7 @@ def newer(folder):
     folder.write("zero.jsonl", [0])
     run(folder, "zero")
     (folder / "log.jsonl").unlink()
-    with sqlite3.connect(folder / "memory.db") as sql:
+    with closing(sqlite3.connect(folder / "memory.db")) as sql, sql:
         sql.execute("pragma user_version = 99")
     sql.close()
 
@@ -328,7 +329,7 @@ def test_a_store_that_another_program_holds_is_75(folder):
 def test_a_store_that_is_a_folder_or_another_programs_is_refused(folder):
     """Fault 43."""
     folder.write("one.jsonl", [{"n": 1}])
-    with sqlite3.connect(folder / "other.db") as sql:
+    with closing(sqlite3.connect(folder / "other.db")) as sql, sql:
         sql.execute("create table t (a)")
     sql.close()
     before = (folder / "other.db").read_bytes()

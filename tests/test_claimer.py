@@ -48,8 +48,9 @@ def open_run(tmp_path, monkeypatch):
     yield open_one
     for claimer in opened:
         claimer.end()
-        if claimer._abandoned is not None:  # stays open to the end of its process, which is not this one
-            claimer._abandoned.close()
+        abandoned = getattr(claimer, "_abandoned", None)
+        if abandoned is not None:  # stays open to the end of its process, which is not this one
+            abandoned.close()
 
 
 def test_what_is_done_counts_for_others_only_when_it_is_committed(open_run):

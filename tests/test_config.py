@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -351,6 +353,20 @@ def test_installed_packages_register_handlers_by_entry_point(tmp_path, monkeypat
     register(tmp_path, "mail = lib.mail")
     with pytest.raises(UsageError, match=r"lib: entry point jqcli.handlers: 'lib.mail' is no handler"):
         installed_handlers()
+
+
+def test_an_archive_on_the_path_may_register_handlers_too(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "libs.zip", "w") as archive:
+        archive.writestr("lib-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n")
+        archive.writestr("lib-1.0.dist-info/entry_points.txt", "[jqcli.handlers]\npost = lib.mail:post\n")
+    monkeypatch.syspath_prepend(tmp_path / "libs.zip")
+    assert HandlerSpec("post", "lib.mail:post") in installed_handlers()
+
+
+def test_without_one_that_registers_any_no_package_is_parsed(monkeypatch):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "site-packages" not in path])
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)  # importing it would raise
+    assert installed_handlers() == ()
 
 
 def test_without_a_handler_the_error_shows_how_to_give_one():

@@ -1,12 +1,13 @@
 """Frozen settings, validated once, from options, environment and file.
 
-`given` is one value and where it came from; `file` reads the file; `handler` and `path` settle names and
-files; `settings` joins them; `verify` is what `jq-run verify` needs of them.
+`given` is one value and where it came from; `file` reads the file; `handler`, `installed` and `path`
+settle names and files; `settings` joins them; `verify` is what `jq-run verify` needs of them.
 """
 
 from jqcli.config.cpu import usable_cpus
 from jqcli.config.file import OPTION_NAMES, ConfigFile, load_config
-from jqcli.config.handler import HandlerSpec, installed_handlers
+from jqcli.config.handler import HandlerSpec
+from jqcli.config.installed import installed_handlers
 from jqcli.config.settings import Settings, build_settings
 from jqcli.config.verify import VERIFY_NAMES, VerifySettings, build_verify_settings
 from jqcli.policy import DEFAULTS, Policy

@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jqcli.errors import UsageError, suggest
+from jqcli.errors import suggest
 from jqcli.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-ENTRY_POINTS = "jqcli.handlers"
 FORMS = "pkg.module:function or path/file.py:function"
 
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -75,18 +74,3 @@ def find_handler(given: object, registered: Mapping[str, HandlerSpec]) -> Handle
     near = suggest(given, registered)
     known = f"registered: {', '.join(sorted(registered))}" if registered else "none is registered"
     raise ValueError(f"{given!r} is not a registered handler{near} ({known}), nor {FORMS}")
-
-
-def installed_handlers() -> tuple[HandlerSpec, ...]:
-    """Return the handlers that installed packages register in the entry-point group `jqcli.handlers`."""
-    # Here because it costs 30 ms, which only `run` and `handlers` have to pay.
-    from importlib.metadata import entry_points  # noqa: PLC0415
-
-    found: dict[str, HandlerSpec] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        try:
-            found.setdefault(point.name, HandlerSpec(check_name(point.name), check_spec(point.value)))
-        except ValueError as error:
-            package = point.dist.name if point.dist else "an installed package"
-            raise UsageError(f"{package}: entry point {ENTRY_POINTS}: {error}") from None
-    return tuple(found.values())

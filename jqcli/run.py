@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import selectors
 import sys
@@ -75,9 +74,6 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
 
 
 def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> int:
-    # Few of a run's objects live in cycles, but a collection walks all that are alive: 3 % of a run of small jobs, and
-    # a third of reading back.
-    gc.set_threshold(100_000, 50, 1000)
     with ExitStack() as stack:
         source = _open_source(settings) if redrive is None else redrive.source
         stack.callback(source.close)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _RECEIVE_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
-# The package may be on the parent's path alone; last, so that it hides nothing.
-_START = "import sys; sys.path.append(sys.argv.pop()); from jqcli.engine.worker import main; main()"
+# The package may be on the parent's path alone; last, so that it hides nothing. Collecting garbage while modules and
+# handlers are loaded finds none, and takes its time.
+_START = "import gc, sys; gc.disable(); sys.path.append(sys.argv.pop()); from jqcli.engine.worker import main; main()"
 _PACKAGE_FOLDER = str(Path(jqcli.__file__).resolve().parents[1])
 
 

@@ -109,5 +109,6 @@ def _set_up(data: bytes, writer: Writer, channel: socket.socket) -> Runner | Non
     policies = [[name, handler.policy.to_dict()] for name, handler in handlers.items()]
     gc.collect()
     gc.freeze()
+    gc.enable()
     channel.sendall(pack(Kind.READY, orjson.dumps(policies)))
     return Runner(setup, handlers, writer, channel.sendall)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jqcli.edge.outputs import Outputs
 
 _LOOK_EVERY = 1.0  # seconds between two looks at the files, and two syncs
+_SYNC_BYTES = 16 << 20  # of results, which are synced earlier, so that little is left to wait for at the end
 _NO_ID = bytes(8)
 
 
@@ -177,12 +178,21 @@ class Recorder:
         return self._results.flush()
 
     def sync(self, now: float) -> None:
-        """Look, if it is time to, whether the files are still those of this run, and sync them with `batch`."""
-        if now >= self.sync_at:
+        """Look, if it is time to, whether the files are still those of this run, and sync them with `batch`.
+
+        Nothing counts as done by that before the end, but for a store; so without one the run goes on meanwhile.
+        """
+        is_time = now >= self.sync_at
+        if is_time:
             self._looked_at = now
             self._check()
-            if self._durability == "batch" or self._claimer is not None:
+        if self._claimer is not None:
+            if is_time:
                 self._sync()
+        elif self._durability == "batch":
+            if is_time:
+                self._dlq.sync()
+            self._results.begin_sync(1 if is_time else _SYNC_BYTES)
 
     def end(self) -> None:
         """Write all that is held, with gaps where lines are unfinished, and sync for the last time."""

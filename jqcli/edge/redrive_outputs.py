@@ -125,6 +125,9 @@ class NotedStream:
     def sync(self) -> None:
         """Do nothing: a stream cannot be synced."""
 
+    def begin_sync(self, least: int) -> None:
+        """Do nothing: a stream cannot be synced."""
+
     def close(self) -> None:
         """Leave the descriptor to its owner."""
         self._stream.close()

@@ -17,7 +17,7 @@ from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge import failpoint
 from jqcli.edge.lock import is_still
-from jqcli.edge.sync import sync_file
+from jqcli.edge.sync import BackgroundSync, sync_file
 from jqcli.edge.tail import GOES_ON, write_whole
 from jqcli.errors import FileError, ReaderGoneError
 
@@ -58,6 +58,9 @@ class Results(Protocol):
     def sync(self) -> None:
         """Make what was appended outlive a power cut; raises FileError."""
 
+    def begin_sync(self, least: int) -> None:
+        """Begin to do so beside the run, where that many bytes wait for it; raises the FileError of an earlier one."""
+
     @property
     def is_full(self) -> bool:
         """Whether no further work should be started for now."""
@@ -81,8 +84,9 @@ class ResultsFile:
         self._path = path
         self._end = os.lseek(fd, 0, os.SEEK_END)
         # What an earlier run wrote may have outlived its death, and yet not be on the disk.
-        self._is_synced = self._end == 0
+        self._synced_end = 0
         self._is_placed = False
+        self._syncing = BackgroundSync()
         # By batch: where its first record starts and its last ends (0: there is none).
         self._starts = array("Q", [0])
         self._ends = array("Q", [0])
@@ -95,7 +99,6 @@ class ResultsFile:
         self._check_end()
         write_whole(self._fd, data, self._path, "results.append")
         self._end += len(data)
-        self._is_synced = False
         if batch != UNNUMBERED:
             self._note(batch, self._end - len(data))
 
@@ -156,12 +159,23 @@ class ResultsFile:
 
         A failed sync is never tried again, since the kernel has dropped the data.
         """
-        if not self._is_synced:
+        self._syncing.end()
+        if self._synced_end < self._end:
             sync_file(self._fd, self._path, is_placed=self._is_placed, point="results.sync")
-            self._is_synced = self._is_placed = True
+            self._synced_end = self._end
+            self._is_placed = True
+
+    def begin_sync(self, least: int) -> None:
+        """Begin to sync while the run goes on; not while an earlier one is running."""
+        if self._end - self._synced_end >= max(1, least) and not self._syncing.is_running:
+            self._syncing.begin(self._fd, self._path, is_placed=self._is_placed, point="results.sync")
+            self._synced_end = self._end
+            self._is_placed = True
 
     def close(self) -> None:
         """Close the file; its lock goes with it."""
+        with suppress(FileError):  # which the last sync has raised, or there is a worse error
+            self._syncing.end()
         os.close(self._fd)
 
 
@@ -244,6 +258,9 @@ class ResultsStream:
         """Do nothing: what has left is the reader's."""
 
     def sync(self) -> None:
+        """Do nothing: a stream cannot be synced."""
+
+    def begin_sync(self, least: int) -> None:
         """Do nothing: a stream cannot be synced."""
 
     def close(self) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
+from jqcli.edge import sync
 from jqcli.edge.sink import UNNUMBERED, ResultsFile
 from jqcli.edge.tail import cut_torn_tail
+from jqcli.errors import FileError
 
 
 def record(number, status="completed", size=0):
@@ -71,3 +74,75 @@ def test_a_last_line_torn_at_any_length_is_cut_and_nothing_else(tmp_path, size):
         os.pwrite(fd, before + last, 0)
         assert cut_torn_tail(fd, path) == 0
     os.close(fd)
+
+
+class SlowDisk:
+    """Stands in for `os` where files are synced: a sync ends, or fails, when it is told to."""
+
+    def __init__(self, error=None):
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.count = 0
+        self._error = error
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def fdatasync(self, _fd):
+        self.count += 1
+        self.begun.release()
+        assert self.may_end.wait(60)
+        if self._error is not None:
+            raise self._error
+
+
+def test_records_are_written_while_earlier_ones_are_being_synced(results, monkeypatch):
+    disk = SlowDisk()
+    monkeypatch.setattr(sync, "os", disk)
+    results.append(1, [record(1)])
+    results.begin_sync(10_000)
+    assert disk.count == 0, "so little may wait"
+    results.begin_sync(1)
+    assert disk.begun.acquire(timeout=60)
+    results.append(2, [record(2)])
+    results.begin_sync(1)
+    assert disk.count == 1, "one at a time"
+    threading.Timer(0.05, disk.may_end.set).start()
+    results.sync()
+    assert disk.count == 2, "what came after the first one began is synced by another"
+    results.sync()
+    results.begin_sync(1)
+    assert disk.count == 2, "nothing is new"
+
+
+@pytest.mark.parametrize("then", ["begin_sync", "sync"])
+def test_a_sync_that_failed_beside_the_run_stops_it_whatever_comes_next(results, monkeypatch, then):
+    disk = SlowDisk(OSError(5, "Input/output error"))
+    monkeypatch.setattr(sync, "os", disk)
+    results.append(1, [record(1)])
+    results.begin_sync(1)
+    disk.may_end.set()
+    assert disk.begun.acquire(timeout=60)
+    results._syncing._thread.join(60)
+    results.append(2, [record(2)])
+    for _ in range(2):
+        with pytest.raises(FileError, match="Input/output error while syncing"):
+            results.sync() if then == "sync" else results.begin_sync(1)
+    assert disk.count == 1, "the kernel has dropped the data: another sync would not fail"
+
+
+def test_a_file_is_not_closed_under_a_sync(tmp_path, monkeypatch):
+    disk = SlowDisk()
+    monkeypatch.setattr(sync, "os", disk)
+    fd = os.open(tmp_path / "results.jsonl", os.O_RDWR | os.O_CREAT)
+    results = ResultsFile(fd, str(tmp_path / "results.jsonl"))
+    results.append(1, [record(1)])
+    results.begin_sync(1)
+    assert disk.begun.acquire(timeout=60)
+    closing = threading.Thread(target=results.close)
+    closing.start()
+    os.fstat(fd)  # raises where it is closed
+    disk.may_end.set()
+    closing.join(60)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)

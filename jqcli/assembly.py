@@ -25,8 +25,8 @@ from jqcli.errors import FileError, LockedError, printable
 from jqcli.finder import Finder
 from jqcli.loop import Bounds, Loop, Parts
 from jqcli.recorder import Recorder
-from jqcli.report import is_talkative, say
 from jqcli.tag import explain_tag, name_of, tag_of
+from jqcli.voice import is_talkative, say
 
 if TYPE_CHECKING:
     import selectors

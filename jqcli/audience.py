@@ -17,7 +17,7 @@ from jqcli.edge.screen import open_screen
 from jqcli.edge.status import About, StatusFile
 from jqcli.edge.trace import Trace
 from jqcli.errors import printable
-from jqcli.report import say
+from jqcli.voice import say
 
 if TYPE_CHECKING:
     from jqcli.config import Settings

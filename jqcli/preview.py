@@ -19,8 +19,8 @@ from jqcli.edge.feed import wait_for
 from jqcli.edge.outputs import read_settled
 from jqcli.edge.source import Block, Oversized, Source
 from jqcli.edge.text import safe
-from jqcli.report import say
 from jqcli.run import refuse_records, scheme_of
+from jqcli.voice import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -61,7 +61,7 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
     if settings.ping is None:
         return _execute(settings, redrive, None)
     from jqcli.edge.ping import Ping  # noqa: PLC0415 - brings urllib with it, 50 ms
-    from jqcli.report import is_talkative, say  # noqa: PLC0415 - as below
+    from jqcli.voice import is_talkative, say  # noqa: PLC0415 - as below
 
     ping = Ping(settings.ping, say if is_talkative(settings) else lambda _: None)
     code = JqcliError.exit_code
@@ -90,7 +90,7 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         stack.callback(lambda: engine.close(at_once=True))
         # Imported while the workers start, which takes longer: 50 ms of a short run.
         from jqcli.assembly import Files, make_loop, open_claimer, open_files  # noqa: PLC0415
-        from jqcli.report import say_beginning  # noqa: PLC0415
+        from jqcli.voice import say_beginning  # noqa: PLC0415
 
         interrupts = stack.enter_context(Interrupts(lambda count: _notify(engine, count)))
         stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
@@ -132,7 +132,7 @@ def _open_source(settings: Settings) -> Source:
 
 def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | None) -> int:
     """Run the loop, and say what came of it however it ends."""
-    from jqcli.report import say, say_end  # noqa: PLC0415 - see above
+    from jqcli.voice import say, say_end  # noqa: PLC0415 - see above
 
     problem: JqcliError | None = None
     code, has_letters = JqcliError.exit_code, True

@@ -23,8 +23,8 @@ import tenacity  # noqa: F401 - here, and not in every life
 
 import jqcli.assembly
 import jqcli.engine.inline
-import jqcli.report
-import jqcli.run  # noqa: F401
+import jqcli.run
+import jqcli.voice  # noqa: F401
 from jqcli.commands import main
 from tests import oracle
 

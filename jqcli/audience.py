@@ -15,13 +15,17 @@ from jqcli.edge.outputs import is_journal
 from jqcli.edge.runtime import own_folder, status_path
 from jqcli.edge.screen import open_screen
 from jqcli.edge.status import About, StatusFile
+from jqcli.edge.text import shell_line
 from jqcli.edge.trace import Trace
 from jqcli.errors import printable
-from jqcli.voice import say
+from jqcli.voice import retry_words, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jqcli.config import Settings
     from jqcli.core.codec import Scheme
+    from jqcli.core.course import Course
     from jqcli.core.record import LetterHead
     from jqcli.edge.feed import Feed
 
@@ -51,10 +55,36 @@ def open_audience(settings: Settings, scheme: Scheme, source: Feed, head: Letter
         trace = Trace(LineFile(settings.trace, tell, fresh=True), about.title, about.started_at)
         writers.append(trace)
         others.append(trace)
-    chronicle = Chronicle(writers, head.tag, scheme)
+    course = None
+    if settings.report is not None:
+        course, report = _open_report(settings, scheme, about, tell)
+        others.append(report)
+    chronicle = Chronicle(writers, head.tag, scheme, course)
     if writers:
         others.insert(0, chronicle)  # before those whose files it fills
     return Observers(screen, others, sys.stderr), chronicle
+
+
+def _open_report(
+    settings: Settings, scheme: Scheme, about: About, tell: Callable[[str], None]
+) -> tuple[Course, Observer]:
+    """Return what collects the course of the run, and what makes a page of it. Raises FileError."""
+    from jqcli.core.course import Course  # noqa: PLC0415 - most runs have no report
+    from jqcli.edge.report.file import ReportFile  # noqa: PLC0415 - as above
+    from jqcli.edge.report.page import Background  # noqa: PLC0415 - as above
+
+    # The address of a monitor is a secret, and a page is there to be passed on.
+    words = [word if settings.ping is None else word.replace(settings.ping, "…") for word in sys.argv[1:]]
+    background = Background(
+        about=about,
+        command=shell_line(["jq-run", *words]),
+        folder=printable(os.getcwd()),
+        retry=retry_words(settings),
+        flow=settings.flow,
+        deadline_at=settings.deadline_at,
+    )
+    course = Course(scheme, time.monotonic())
+    return course, ReportFile(settings.report or "", background, course, tell)
 
 
 def _about(settings: Settings, source: Feed, head: LetterHead) -> About:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from jqcli.core.batch import Batch
     from jqcli.core.codec import Scheme
+    from jqcli.core.course import Course
     from jqcli.core.effect import Settling
     from jqcli.core.event import Finished
     from jqcli.core.record import OversizedLine
@@ -88,13 +89,15 @@ def lay_out(
 class Chronicle:
     """Tells the writers what happens to each job. Without writers it does nothing, at no cost for a job.
 
+    With a `course`, that is told as well, batch by batch.
     It looks on like an observer, so that nothing is held back for long.
     """
 
     interval = 1.0
 
-    def __init__(self, writers: Sequence[Writer], tag: str, scheme: Scheme) -> None:
+    def __init__(self, writers: Sequence[Writer], tag: str, scheme: Scheme, course: Course | None = None) -> None:
         self._writers = writers
+        self._course = course
         self._is_thorough = any(writer.is_thorough for writer in writers)
         self._tag = tag
         self._scheme = scheme
@@ -109,8 +112,10 @@ class Chronicle:
         if ends:
             self._free_at[worker] = max(self._free_at.get(worker, 0.0), *ends)
 
-    def finish(self, event: Finished, worker: int) -> None:
+    def finish(self, event: Finished, batch: Batch, worker: int) -> None:
         """Tell of finished jobs, as soon as it is known whether a failed attempt stands among them."""
+        if self._course is not None:
+            self._course.finish(event, batch, worker, time.monotonic())
         if self._is_thorough:
             self._release()
             # Parsed at once: the worker writes over the bytes.
@@ -119,6 +124,8 @@ class Chronicle:
 
     def fail(self, batch: Batch, index: int, failure: Failure, worker: int, *, goes_on: bool, is_charged: bool) -> None:
         """Tell of an attempt that failed; `goes_on` where the job waits for another one."""
+        if self._course is not None:
+            self._course.fail(batch, index, failure, worker, time.monotonic(), goes_on=goes_on, is_charged=is_charged)
         if not self._writers:
             return
         if self._held is not None and self._held.batch != batch.number:

@@ -266,9 +266,10 @@ class Loop:
         if self._keeps_order:
             places = [self._dispatch.place(event.batch, index) for index in event.indexes]
         self._recorder.finish(event, places)
-        self._chronicle.finish(event, self._engine.holders.get(event.batch, 0))
+        batch = self._dispatch.batches[event.batch]
+        self._chronicle.finish(event, batch, self._engine.holders.get(event.batch, 0))
         if self._claimer is not None:
-            done = self._dispatch.batches[event.batch].identities(event.indexes)
+            done = batch.identities(event.indexes)
             self._recorder.remember(event, *done, places)
         if self._dispatch.gate.is_on:
             self._dispatch.note_success(event.batch, event.indexes, event.mean_seconds, time.monotonic())

@@ -7,6 +7,7 @@ import selectors
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from jqcli.core.codec import Scheme, is_record
@@ -150,13 +151,20 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | No
         except JqcliError as error:
             if problem is None:  # what came before it is what happened
                 code, problem = error.exit_code, error
-        loop.observers.end(snapshot, code)
+        loop.observers.end(replace(snapshot, cause=_cause_of(loop, problem)), code)
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters)
     if problem is not None:
         raise problem
     return code
+
+
+def _cause_of(loop: Loop, problem: JqcliError | None) -> str:
+    """Say why the run stopped before its end; empty where it did not, or a signal says it."""
+    if problem is not None:
+        return str(problem)
+    return "" if loop.stop is None else loop.stop.message
 
 
 @contextmanager

@@ -57,6 +57,8 @@ class View(NamedTuple):
             busy=tally.busy,
             error_groups=len(tally.groups),
             histogram=tally.histogram(),
+            latencies=tally.latencies(),
+            dead_before=tally.dead_before,
         )
 
     @property

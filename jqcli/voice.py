@@ -56,9 +56,14 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
 
 
 def retry_command(settings: Settings) -> str:
-    """Return the command line that gives the dead letters a new life; all else is in them, but for the store."""
+    """Return the command line that gives the dead letters a new life."""
+    return shell_line(retry_words(settings))
+
+
+def retry_words(settings: Settings) -> list[str]:
+    """Return the words of that command; all else is in the letters, but for the store."""
     words = ["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec]
-    return shell_line([*words, *(("--store", settings.store) if settings.store else ())])
+    return [*words, *(("--store", settings.store) if settings.store else ())]
 
 
 def _is_digest_wanted(settings: Settings, code: int) -> bool:

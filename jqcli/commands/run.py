@@ -166,6 +166,7 @@ def run(
     ] = None,
     events: Annotated[Text, declare(SEEN, "events", "FILE", "Append every change of every job, as JSON Lines.")] = None,
     trace: Annotated[Text, declare(SEEN, "trace", "FILE", "Write a trace that Perfetto opens.")] = None,
+    report: Annotated[Text, declare(SEEN, "report", "FILE", "Write a page about the run at its end, as HTML.")] = None,
     ping: Annotated[Text, declare(SEEN, "ping", "URL", "Tell a monitor: URL/start, then URL/<exit code>.")] = None,
     quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
     verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,

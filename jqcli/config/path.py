@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 STDIN = STDOUT = "-"
-BESIDE = ("status_file", "metrics_file", "log_file", "events", "trace")  # settings that name a further file to write
+# Settings that name a further file to write.
+BESIDE = ("status_file", "metrics_file", "log_file", "events", "trace", "report")
 _SUFFIXES = re.compile(r"(\.(jsonl|ndjson|json|txt))?(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 
 

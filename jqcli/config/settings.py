@@ -96,6 +96,7 @@ class Settings:
     log_format: str
     events: str | None
     trace: str | None
+    report: str | None
     tag: str | None = None
 
 

@@ -7,6 +7,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp, inf, log
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Latencies are kept in buckets whose borders grow by 5 %, so a percentile is off by 2.5 % at most.
 _GROWTH = log(1.05)
@@ -70,7 +74,8 @@ class Snapshot:
     """Everything that can be shown of a run at one moment; times in seconds, rates in jobs/s.
 
     `errors` are the largest of `error_groups`, `busy` is the sum of all attempts' durations, `histogram` how many took
-    no longer than each border.
+    no longer than each border; `bars` makes more of them out of `latencies`. `dead_before` are those of `dead` that
+    earlier runs left, `cause` is why a run stopped before its end.
     """
 
     elapsed: float
@@ -101,6 +106,9 @@ class Snapshot:
     busy: float = 0.0
     error_groups: int = 0
     histogram: tuple[tuple[float, int], ...] = ()
+    latencies: Mapping[int, int] = field(default_factory=dict)
+    dead_before: int = 0
+    cause: str = ""
 
 
 @dataclass(slots=True)
@@ -183,6 +191,10 @@ class Tally:
             found.append((border, seen))
         return tuple(found)
 
+    def latencies(self) -> dict[int, int]:
+        """Return how many attempts fell into each bucket, for `bars`."""
+        return dict(self._latency)
+
     def mark(self, now: float) -> None:
         """Remember how far the run is at this moment (monotonic seconds), for the recent rate."""
         self._marks.append((now, self.settled - self.settled_before))
@@ -199,6 +211,23 @@ class Tally:
     def top_errors(self, most: int) -> tuple[ErrorGroup, ...]:
         """Return the largest groups of errors."""
         return tuple(sorted(self.groups.values(), key=lambda g: -g.count)[:most])
+
+
+def bars(latencies: Mapping[int, int], most: int) -> list[tuple[float, float, int]]:
+    """Return at most so many bars of equal width on a logarithmic axis: from, to (seconds), and how many attempts.
+
+    >>> bars({0: 2, 1: 1, 3: 5}, 2)
+    [(1e-06, 1.1025e-06, 3), (1.1025e-06, 1.21550625e-06, 5)]
+    """
+    if not latencies:
+        return []
+    first, last = min(latencies), max(latencies)
+    step = -(-(last - first + 1) // most)
+    counts = [0] * ((last - first) // step + 1)
+    for bucket, count in latencies.items():
+        counts[(bucket - first) // step] += count
+    borders = [float(f"{exp((first + step * place) * _GROWTH) / 1e6:.12g}") for place in range(len(counts) + 1)]
+    return list(zip(borders, borders[1:], counts, strict=False))
 
 
 @lru_cache(maxsize=1000)

@@ -44,7 +44,7 @@ def summary_text(
     """
     places = (("results", results), ("dead letters", dlq), ("retry with", retry_command))
     sections = [
-        [_headline(snapshot, exit_code, resumable=results is not None)],
+        [f"jq-run: {headline(snapshot, exit_code, resumable=results is not None)}"],
         _count_lines(snapshot),
         _effort_lines(snapshot),
         _error_lines(snapshot, width),
@@ -73,15 +73,15 @@ def summary_object(
     }
 
 
-def _headline(snapshot: Snapshot, exit_code: int, *, resumable: bool) -> str:
+def headline(snapshot: Snapshot, exit_code: int, *, resumable: bool) -> str:
     """Return what happened, how long it took, and what to do where it is not at its end."""
     if exit_code in (0, 1) and snapshot.read == snapshot.settled_before:
         why = "every line was settled before" if snapshot.read else "there are no jobs"
-        return f"jq-run: nothing to do, {why}{_dead_letters(snapshot)}"
+        return f"nothing to do, {why}{_dead_letters(snapshot)}"
     what = _HEADLINES.get(exit_code, f"stopped with exit code {exit_code}")
     took = f" after {format_duration(snapshot.elapsed)}, {show_rate(snapshot.mean_rate)}"
     goes_on = "; the same command goes on from here" if resumable and exit_code in _RESUMABLE else ""
-    return f"jq-run: {what}{_dead_letters(snapshot)}{took}{goes_on}"
+    return f"{what}{_dead_letters(snapshot)}{took}{goes_on}"
 
 
 def _dead_letters(snapshot: Snapshot) -> str:

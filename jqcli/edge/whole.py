@@ -11,12 +11,8 @@ OWN = 0o600
 
 def replace_file(path: str, data: bytes, mode: int = FOR_ALL) -> None:
     """Put `data` where `path` leads, by rename; nothing is synced. Raises OSError, and leaves nothing behind then."""
-    folder, name = os.path.split(os.path.realpath(path))
-    # Hidden, and without the suffix by which collectors find their files.
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
-    with suppress(FileNotFoundError):
-        os.unlink(temporary)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    target = os.path.realpath(path)
+    fd, temporary = _open_temporary(target, mode)
     try:
         try:
             left = memoryview(data)
@@ -24,8 +20,25 @@ def replace_file(path: str, data: bytes, mode: int = FOR_ALL) -> None:
                 left = left[os.write(fd, left) :]
         finally:
             os.close(fd)
-        os.replace(temporary, os.path.join(folder, name))
+        os.replace(temporary, target)
     except OSError:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def try_file(path: str) -> None:
+    """Raise OSError where `replace_file` could not write at this path now."""
+    fd, temporary = _open_temporary(os.path.realpath(path), OWN)
+    os.close(fd)
+    os.unlink(temporary)
+
+
+def _open_temporary(target: str, mode: int) -> tuple[int, str]:
+    """Return a new file beside `target` that is open for writing, and its path."""
+    folder, name = os.path.split(target)
+    # Hidden, and without the suffix by which collectors find their files.
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode), temporary

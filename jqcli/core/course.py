@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from jqcli.core.tally import Snapshot
     from jqcli.model import Failure
 
-MOST_SLOW = 20
+MOST_SLOW = 15
 MOST_LANES = 64
 MOST_ATTEMPTS = 20  # the last one stands for all later ones, too
-_MOST_ID = 200
+MOST_ID = 200
 _TAIL = re.compile(rb',"attempts":(\d+),"duration":([0-9.]+)\}\n')
 _ID = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"|-?\d+),')
 _ENDS = {"stop": "stopped", "snooze": "snoozed", "limited": "told to slow down", "error": "failed", "retry": "failed"}
@@ -113,7 +113,7 @@ class Course:
             self.timeline.put(row, now - self._started_at, 1)
         if failure.duration > self._floor:
             job = batch.jobs[index].job if batch.jobs is not None else read_line(batch.line(index), self._scheme)
-            named = str(job.id)[:_MOST_ID] if isinstance(job, Job) else ""
+            named = str(job.id)[:MOST_ID] if isinstance(job, Job) else ""
             end = _ENDS.get(failure.verdict, failure.verdict)
             self._note_slow([Slow(failure.duration, named, attempt, end, worker)])
 
@@ -125,11 +125,10 @@ class Course:
         for row, now, before in zip((self.settled, self.dead, self.retries), seen, self._seen, strict=True):
             if now != before:
                 self.timeline.spread(row, begin, end, now - before)
-        self.timeline.put(self.waiting, end, snapshot.waiting)
+        self.timeline.hold(self.waiting, begin, end, snapshot.waiting)
         if snapshot.flow is not None:
-            flow = snapshot.flow
-            self.timeline.put(self.held, end, flow.throttled + flow.parked + flow.delayed)
-            self.timeline.put(self.open, end, flow.open)
+            self.timeline.hold(self.held, begin, end, snapshot.unfinished - snapshot.in_flight)
+            self.timeline.hold(self.open, begin, end, snapshot.flow.open)
         for worker in snapshot.workers:
             lane = self._lane(worker.number)
             if lane is not None and worker.restarts > lane.restarted:
@@ -173,6 +172,6 @@ def _slow_of(records: Sequence[bytes | memoryview], floor: float, worker: int) -
     for seconds, tail in longer[:MOST_SLOW]:
         start = text.rfind(b"\n", 0, tail.start()) + 1
         named = _ID.match(text, start)
-        id_ = "" if named is None else str(load_exact(named[1]))[:_MOST_ID]
+        id_ = "" if named is None else str(load_exact(named[1]))[:MOST_ID]
         found.append(Slow(seconds, id_, int(tail[1]), status_of(text[start : tail.start()]), worker))
     return found

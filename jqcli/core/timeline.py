@@ -60,6 +60,12 @@ class Timeline:
         place = self.reach(at)
         row.values[place] = row.join(row.values[place], amount)
 
+    def hold(self, row: Row, begin: float, end: float, amount: float) -> None:
+        """Join what was seen at `end` to all buckets behind that of `begin`, the moment of the look before."""
+        last = self.reach(end)
+        for place in range(min(self.reach(begin) + 1, last), last + 1):
+            row.values[place] = row.join(row.values[place], amount)
+
     def spread(self, row: Row, begin: float, end: float, amount: float) -> None:
         """Spread an amount evenly over the time from `begin` to `end`; the row is one of sums."""
         last = self.reach(end)

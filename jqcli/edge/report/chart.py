@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil, floor, log, log10
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 _TICKS = 16  # pixels below a chart for what its axis says
 _LABELS = 18  # pixels above it
 _LEAST_SPAN = log(10)  # of a logarithmic axis
+_MINUTES, _HOURS = (1, 2, 5, 10, 15, 20, 30), (1, 2, 3, 6, 12, 24, 48, 96, 240)
+_STEPS = (15, 20, 30, *(60 * each for each in _MINUTES), *(3600 * each for each in _HOURS))
+_ZEROS = re.compile(r"(?<=[mhd])00[smh]$")
 
 
 class Layer(NamedTuple):
@@ -38,8 +42,8 @@ def area_chart(
     shapes = [tag("path", class_=layer.name, d=_area(layer.values, top)) for layer in layers]
     return tag(
         "svg",
-        *_grid(height, (Mark(1.0, show(top)), Mark(0.5, show(top / 2)))),
         _stretched(shapes, buckets, _LABELS, height),
+        *_grid(height, (Mark(1.0, show(top)), Mark(0.5, show(top / 2)))),
         *axis(time_marks(seconds), _LABELS + height),
         **_frame(_LABELS + height + _TICKS, label),
     )
@@ -72,11 +76,11 @@ def histogram_chart(
         y = 12 + 15 * row
         lines.append(tag("line", class_="point", x1=_percent(at), x2=_percent(at), y1=y - 9, y2=above + height))
         side = {"dx": "-5", "text_anchor": "end"} if at > 0.6 else {"dx": "5"}
-        lines.append(tag("text", name, " ", format_duration(seconds), class_="point", x=_percent(at), y=y, **side))
+        lines.append(tag("text", name, " ", show_seconds(seconds), class_="point", x=_percent(at), y=y, **side))
     return tag(
         "svg",
-        *_grid(height, (Mark(1.0, f"{top:,.0f}"), Mark(0.5, f"{top / 2:,.0f}") if top > 1 else None), above),
         _stretched(shapes, 1000, above, height),
+        *_grid(height, (Mark(1.0, f"{top:,.0f}"), Mark(0.5, f"{top / 2:,.0f}") if top > 1 else None), above),
         *lines,
         *axis(_log_marks(low, span), above + height),
         **_frame(above + height + _TICKS, label),
@@ -119,11 +123,32 @@ def axis_chart(seconds: float) -> Markup:
 
 
 def time_marks(seconds: float) -> list[Mark]:
-    """Return five marks over so many seconds."""
-    return [Mark(share, format_duration(seconds * share) if share else "0") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    """Return marks at moments that read well, six at most.
+
+    >>> [mark.label for seconds in (0.9, 95) for mark in time_marks(seconds)]
+    ['0', '200 ms', '400 ms', '600 ms', '800 ms', '0', '20 s', '40 s', '1m', '1m20s']
+    """
+    if seconds <= 0:
+        return [Mark(0.0, "0")]
+    least = seconds / 6
+    step = next((step for step in _STEPS if seconds > 60 and step >= least), nice_above(least, (1, 2, 2.5, 5, 10)))
+    moments = [step * count for count in range(floor(seconds / step + 1e-9) + 1)]
+    return [Mark(min(moment / seconds, 1.0), show_seconds(moment) if moment else "0") for moment in moments]
 
 
-def nice_above(value: float) -> float:
+def show_seconds(seconds: float) -> str:
+    """Return a duration in three digits where `format_duration` has fewer.
+
+    >>> [show_seconds(seconds) for seconds in (2e-06, 0.00412, 1.25, 42, 60, 5400)]
+    ['2 µs', '4.12 ms', '1.25 s', '42 s', '1m', '1h30m']
+    """
+    for unit, scale in (("µs", 1e-3), ("ms", 1.0), ("s", 60.0)):
+        if seconds < scale:
+            return f"{seconds / {'µs': 1e-6, 'ms': 1e-3, 's': 1.0}[unit]:.3g} {unit}"
+    return _ZEROS.sub("", format_duration(seconds))
+
+
+def nice_above(value: float, steps: Sequence[float] = (1, 2, 3, 4, 5, 6, 8, 10)) -> float:
     """Return the next number that reads well.
 
     >>> [nice_above(value) for value in (0, 0.7, 3, 41, 799)]
@@ -132,7 +157,7 @@ def nice_above(value: float) -> float:
     if value <= 0:
         return 1.0
     scale = 10.0 ** floor(log10(value))
-    return next(step for step in (1, 2, 3, 4, 5, 6, 8, 10, 20) if step * scale >= value * 0.999) * scale
+    return next((step for step in steps if step * scale >= value * 0.999), 20) * scale
 
 
 def _log_marks(low: float, span: float) -> list[Mark]:
@@ -140,17 +165,8 @@ def _log_marks(low: float, span: float) -> list[Mark]:
     first, last = floor(low / log(10)), ceil((low + span) / log(10))
     steps = (1, 2, 5) if span < log(300) else (1,)
     moments = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    marks = [Mark((log(moment) - low) / span, _short(moment)) for moment in moments]
+    marks = [Mark((log(moment) - low) / span, show_seconds(moment)) for moment in moments]
     return [mark for mark in marks if 0.0 <= mark.at <= 1.0]
-
-
-def _short(seconds: float) -> str:
-    """Return a moment of an axis.
-
-    >>> [_short(seconds) for seconds in (2e-06, 0.01, 5.0, 100.0)]
-    ['2 µs', '10 ms', '5 s', '100 s']
-    """
-    return f"{seconds:.0f} s" if 1 <= seconds < 1000 else format_duration(seconds)
 
 
 def _area(values: Sequence[float], top: float) -> str:

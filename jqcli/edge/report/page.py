@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import asdict
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli import __version__
+from jqcli.core.course import MOST_ID
 from jqcli.core.record import timestamp
 from jqcli.edge.digest import headline, summary_object
 from jqcli.edge.report import section
@@ -79,8 +81,8 @@ def render(background: Background, snapshot: Snapshot, course: Course, exit_code
         tag(
             "main",
             section.outcomes(snapshot),
-            section.errors(snapshot, background.retry),
             section.throughput(snapshot, course),
+            section.errors(snapshot, background.retry),
             section.latencies(snapshot),
             section.retries(snapshot, course),
             section.workers(course),
@@ -105,6 +107,7 @@ def numbers(
     last = course.timeline.reach(course.elapsed)
     rows = ("settled", "dead", "retries", "waiting", "held", "open")
     return said | {
+        "errors": [_short_id(asdict(group)) for group in snapshot.errors],
         "cause": snapshot.cause,
         "command": background.command,
         "folder": background.folder,
@@ -127,10 +130,25 @@ def numbers(
     }
 
 
+def _short_id(group: dict[str, object]) -> dict[str, object]:
+    """Return a group whose id is no longer than anybody wants to read: a line's id may be of any length."""
+    text = str(group["sample_id"])
+    return group if len(text) <= MOST_ID else group | {"sample_id": text[:MOST_ID]}
+
+
 def _worker(number: int, lane: Lane, last: int) -> dict[str, object]:
-    rows = ("busy", "crashes", "timeouts", "restarts")
-    own = {name: _rounded(getattr(lane, name), last) for name in rows}
-    return {"number": number, "attempts": lane.attempts, "restarted": lane.restarted, **own}
+    return {
+        "number": number,
+        "attempts": lane.attempts,
+        "restarted": lane.restarted,
+        "busy": _rounded(lane.busy, last),
+        **{name: _places(getattr(lane, name)) for name in ("crashes", "timeouts", "restarts")},
+    }
+
+
+def _places(row: Row) -> list[tuple[int, int]]:
+    """Return the buckets in which anything is, and how much."""
+    return [(place, int(count)) for place, count in enumerate(row.values) if count]
 
 
 def _rounded(row: Row, last: int) -> list[float]:
@@ -138,7 +156,7 @@ def _rounded(row: Row, last: int) -> list[float]:
 
 
 def _header(background: Background, snapshot: Snapshot, exit_code: int) -> Markup:
-    said = headline(snapshot, exit_code, resumable=background.about.results is not None)
+    said = headline(snapshot, exit_code, resumable=False)
     kind = "code-0" if exit_code == 0 else "code-1"
     return tag(
         "header",

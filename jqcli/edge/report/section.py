@@ -13,9 +13,11 @@ from jqcli.edge.report.chart import (
     histogram_chart,
     lane_chart,
     share_chart,
+    show_seconds,
 )
 from jqcli.edge.report.markup import Markup, tag, text
 from jqcli.edge.text import describe_error, describe_flow, shell_line, show_percent, show_rate
+from jqcli.errors import printable
 from jqcli.quantity import format_duration
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("completed", "duplicate", "skipped", "dead", "unfinished")
 _MOST_BARS = 60
+_FEWEST = 4  # buckets that make a chart over time
 _MOST_NAME = 120
 _UNUSABLE = ("invalid_json", "invalid_job", "line_too_long")
 
@@ -40,7 +43,7 @@ def outcomes(snapshot: Snapshot) -> Markup:
         tag(
             "li",
             tag("b", f"{count:,}"),
-            tag("span", _swatch(name), name, f" · {show_percent(share)}" if 0 < share < 1 else None),
+            tag("span", _swatch(name), name, f" · {_share(share)}" if 0 < share < 1 else None),
             data_count=name,
         )
         for name, count in counts
@@ -54,9 +57,9 @@ def outcomes(snapshot: Snapshot) -> Markup:
 
 def throughput(snapshot: Snapshot, course: Course) -> Markup | None:
     """Return how many lines were settled over time."""
-    if snapshot.read == snapshot.settled_before or not course.elapsed:
-        return None
     width = course.timeline.width
+    if snapshot.read == snapshot.settled_before or course.elapsed < _FEWEST * width:
+        return None
     rates = [count / width for count in _used(course, course.settled.values)]
     if rates:  # the last bucket has not run its whole time
         rates[-1] = course.settled.values[len(rates) - 1] / max(course.elapsed - (len(rates) - 1) * width, width / 4)
@@ -75,11 +78,13 @@ def throughput(snapshot: Snapshot, course: Course) -> Markup | None:
 
 def latencies(snapshot: Snapshot) -> Markup | None:
     """Return how long attempts took."""
-    if snapshot.p50 is None or snapshot.p95 is None or snapshot.p99 is None:
+    found = bars(snapshot.latencies, _MOST_BARS)
+    if not found:
         return None
-    points = [("p50", snapshot.p50), ("p95", snapshot.p95), ("p99", snapshot.p99)]
-    said = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in points)
-    chart = histogram_chart(bars(snapshot.latencies, _MOST_BARS), points, f"how long attempts took: {said}")
+    named = (("p50", snapshot.p50), ("p95", snapshot.p95), ("p99", snapshot.p99))
+    points = [(name, seconds) for name, seconds in named if seconds is not None]
+    said = ", ".join(f"{name} {show_seconds(seconds)}" for name, seconds in points)
+    chart = histogram_chart(found, points, f"how long attempts took: {said}")
     troubles = (("crash", "es", snapshot.crashes), ("timeout", "s", snapshot.timeouts))
     parts = [f"{count:,} {word}{plural if count > 1 else ''}" for word, plural, count in troubles if count]
     return _section("Attempts by duration", ", ".join([f"{_counted(snapshot.attempts, 'attempt')}", *parts]), chart)
@@ -101,16 +106,19 @@ def retries(snapshot: Snapshot, course: Course) -> Markup | None:
     ]
     heads = [tag("th", name, class_="number") for name in ("made", "went well", "failed", "tried again", "given up")]
     table = tag("table", tag("thead", tag("tr", tag("th", "attempt"), *heads)), tag("tbody", *rows))
-    waiting = _used(course, course.waiting.values)
-    chart = None
-    if any(waiting):
-        label = "jobs that waited for another attempt, or for their moment, over time"
-        width = course.timeline.width
-        chart = area_chart([Layer("waiting", waiting)], course.elapsed / width, course.elapsed, _whole, label, 70)
-        chart = tag("figure", tag("figcaption", "jobs that wait"), chart)
+    charts = []
+    width = course.timeline.width
+    again = [count / width for count in _used(course, course.retries.values)]
+    for name, values, show, label in (
+        ("retries", again, show_rate, "failed and waits for another attempt, a second"),
+        ("waiting", _used(course, course.waiting.values), _whole, "waits for another attempt, or for its moment"),
+    ):
+        if any(values):
+            chart = area_chart([Layer(name, values)], course.elapsed / width, course.elapsed, show, label, 60)
+            charts.append(tag("figure", tag("figcaption", label), chart))
     left = f"; {snapshot.waiting:,} still wait" if snapshot.waiting else ""
-    said = f"{_counted(snapshot.retries, 'retry', 'retries')}{left}"
-    return tag("section", tag("h2", "Retries"), tag("p", said, class_="quiet"), chart, table)
+    said = f"{_counted(snapshot.retries, 'retry', 'retries') if snapshot.retries else 'none'}{left}"
+    return tag("section", tag("h2", "Retries"), tag("p", said, class_="quiet"), *charts, table)
 
 
 def errors(snapshot: Snapshot, retry: Sequence[str]) -> Markup | None:
@@ -126,15 +134,19 @@ def errors(snapshot: Snapshot, retry: Sequence[str]) -> Markup | None:
 def _error(group: ErrorGroup, retry: Sequence[str]) -> Markup:
     command = None
     if group.reason != "duplicate_of_dead":  # these go with their firsts
-        words = [*retry, "--reason", group.reason]
+        words = [*retry, "--reason", printable(group.reason)]
         words += ["--edit"] if group.reason in _UNUSABLE else []
-        words += [] if group.fingerprint == "other" else ["--group", group.fingerprint]
+        words += [] if group.fingerprint == "other" else ["--group", printable(group.fingerprint)]
         command = tag("code", shell_line(words), class_="command")
     return tag(
         "li",
-        tag("p", tag("span", f"{group.count:,}", class_="count"), tag("b", text(group.reason, 40))),
+        tag(
+            "p",
+            tag("span", f"{group.count:,}", class_="count"),
+            tag("b", text(group.reason, 40)),
+            tag("span", "such as ", tag("code", text(str(group.sample_id), _MOST_NAME)), class_="quiet"),
+        ),
         tag("p", describe_error(group, 300)),
-        tag("p", "such as ", tag("code", text(str(group.sample_id), _MOST_NAME)), class_="quiet"),
         command,
     )
 
@@ -147,9 +159,9 @@ def slowest(course: Course) -> Markup | None:
     rows = [
         tag(
             "tr",
-            tag("td", format_duration(each.seconds), class_="number"),
+            tag("td", show_seconds(each.seconds), class_="number"),
             tag("td", tag("code", text(each.id, _MOST_NAME)), class_="wide"),
-            tag("td", each.end),
+            tag("td", text(each.end, 20)),
             _number(each.attempt),
             _number(each.worker),
         )
@@ -157,7 +169,13 @@ def slowest(course: Course) -> Markup | None:
     ]
     heads = [
         tag("th", name, class_=kind)
-        for name, kind in (("took", "number"), ("job", "wide"), ("", ""), ("attempt", "number"), ("worker", "number"))
+        for name, kind in (
+            ("took", "number"),
+            ("job", "wide"),
+            ("ended", ""),
+            ("attempt", "number"),
+            ("worker", "number"),
+        )
     ]
     table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
     return tag("section", tag("h2", "Slowest jobs"), tag("p", "by their longest attempt", class_="quiet"), table)
@@ -165,7 +183,7 @@ def slowest(course: Course) -> Markup | None:
 
 def workers(course: Course) -> Markup | None:
     """Return what each worker did over time."""
-    if not course.lanes:
+    if not any(course.made):
         return None
     lanes = [_lane(course, number, lane) for number, lane in sorted(course.lanes.items())]
     blank = tag("span")
@@ -202,12 +220,13 @@ def flow(snapshot: Snapshot, course: Course, asked: Sequence[str]) -> Markup | N
         return None
     parts = [tag("p", ", ".join(asked))] if asked else []
     parts += [tag("p", ", ".join(did), class_="quiet")] if did else []
-    held, opened = _used(course, course.held.values), _used(course, course.open.values)
-    layers = [Layer(name, row) for name, row in (("held", held), ("open", opened)) if any(row)]
-    if layers:
+    held = _used(course, course.held.values)
+    opened = [max(held) or 1.0 if count else 0.0 for count in _used(course, course.open.values)]
+    layers = [Layer(name, row) for name, row in (("open", opened), ("held", held)) if any(row)]
+    if layers and len(held) >= _FEWEST:
         buckets = course.elapsed / course.timeline.width
-        label = "jobs that wait for a rate, a breaker or the budget, and open breakers, over time"
-        names = {"held": "jobs held back", "open": "open breakers"}
+        label = "jobs that were read and do not run, and when a breaker was open, over time"
+        names = {"held": "read, and does not run", "open": "a breaker is open"}
         key = _key([(layer.name, names[layer.name]) for layer in layers])
         parts += [tag("figure", key, area_chart(layers, buckets, course.elapsed, _whole, label, 70))]
     return tag("section", tag("h2", "Limits"), *parts)
@@ -233,6 +252,10 @@ def _swatch(name: str) -> Markup:
     else:
         shape = tag("rect", class_=name, width="11", height="11", rx="2")
     return tag("svg", shape, width="12", height="12", aria_hidden="true")
+
+
+def _share(share: float) -> str:
+    return "< 1 %" if share < 0.01 else show_percent(share)
 
 
 def _number(count: int) -> Markup:

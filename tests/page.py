@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -14,19 +15,22 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 _VOID = {"meta"}
-_FRAME = """<!doctype html><title>measure</title><body style="margin:0">
-<iframe src="{name}" width="{width}" height="4000" style="border:0"></iframe>
-<script>
+# Frames stand in one page, so that one start of the browser looks at all of them.
+_FRAME = '<iframe src="{name}" width="{width}" height="4000" style="border:0"></iframe>'
+_MEASURE = """<!doctype html><title>measure</title><body>{frames}<script>
 addEventListener("load", () => {{
-  const page = document.querySelector("iframe").contentDocument, root = page.documentElement
-  const seen = [...page.querySelectorAll("body *")].filter(each => each.getClientRects().length)
-  const wide = seen.filter(each => !each.closest("svg svg") && each.getBoundingClientRect().right > {width} + 1)
-  document.body.textContent = JSON.stringify({{
-    scroll: root.scrollWidth, height: root.scrollHeight, elements: seen.length,
-    wide: wide.map(each => each.outerHTML.slice(0, 100)),
-    ground: page.defaultView.getComputedStyle(page.body).backgroundColor,
-    hidden: page.querySelectorAll("script").length, text: page.body.innerText.length,
+  const found = [...document.querySelectorAll("iframe")].map(frame => {{
+    const page = frame.contentDocument, root = page.documentElement
+    const drawn = [...page.querySelectorAll("body *")].filter(each => each.getClientRects().length)
+    const wide = each => !each.closest("svg svg") && each.getBoundingClientRect().right > frame.clientWidth + 1
+    return {{
+      scroll: root.scrollWidth, text: page.body.innerText.length,
+      wide: drawn.filter(wide).map(each => each.outerHTML.slice(0, 100)),
+      ground: page.defaultView.getComputedStyle(page.body).backgroundColor,
+    }}
   }})
+  document.body.innerHTML = ""
+  document.body.textContent = "measured:" + btoa(unescape(encodeURIComponent(JSON.stringify(found))))
 }})
 </script>"""
 
@@ -87,36 +91,34 @@ def why_not_chromium():
     return "" if shutil.which("chromium") else "chromium is not installed (Debian: apt-get install chromium)"
 
 
-def browse(path, width, profile, *, is_dark=False):
-    """Return what a real browser makes of a page of this width, and what it complains of."""
+def browse(folder, frames, *, is_dark=False):
+    """Return what a real browser makes of pages in a folder, each (name, width), and what it complains of."""
     if why := why_not_chromium():
         pytest.skip(why)
-    frame = path.with_name("frame.html")
-    frame.write_text(_FRAME.format(name=path.name, width=width))
-    handler = partial(_Quiet, directory=str(path.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    drawn = "".join(_FRAME.format(name=name, width=width) for name, width in frames)
+    (folder / "measure.html").write_text(_MEASURE.format(frames=drawn))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            scheme = 0 if is_dark else 1
             done = subprocess.run(
                 [
                     *("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-                    *("--no-first-run", f"--user-data-dir={profile}", "--window-size=1400,1000", "--dump-dom"),
-                    *("--enable-logging=stderr", f"--blink-settings=preferredColorScheme={scheme}"),
-                    f"http://127.0.0.1:{server.server_port}/{frame.name}",
+                    *("--no-first-run", f"--user-data-dir={folder / 'profile'}", "--dump-dom"),
+                    *("--enable-logging=stderr", f"--blink-settings=preferredColorScheme={0 if is_dark else 1}"),
+                    f"http://127.0.0.1:{server.server_port}/measure.html",
                 ],
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=180,
                 check=False,
             )
         finally:
             server.shutdown()
             thread.join()
-    said = re.search(r"\{.*\}", done.stdout)
+    said = re.search(r"measured:([\w+/=]+)", done.stdout)
     assert said, f"no answer: {done.stdout[-500:]} {done.stderr[-500:]}"
-    return json.loads(said[0]), [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    return json.loads(base64.b64decode(said[1])), [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
 
 
 class _Quiet(SimpleHTTPRequestHandler):

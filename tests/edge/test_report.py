@@ -24,7 +24,7 @@ from jqcli.errors import FileError, printable
 from jqcli.model import Failure
 from tests.core.test_course import batch_of, finished, pending
 from tests.edge.snapshot import HOSTILE, take_snapshot
-from tests.page import Page, browse, why_not_chromium
+from tests.page import Page, browse
 
 SCHEME = Scheme("auto", None, None, ())
 EVIL = f"</script></style><script>alert(1)</script><img src=x onerror=alert(2)> --> ]]> \"'&lt; &#60; {HOSTILE}"
@@ -206,24 +206,26 @@ def test_a_page_that_cannot_be_written_at_the_end_is_said_and_no_more(tmp_path):
     assert "r.html: the report could not be written: No such file" in said[0]
 
 
-@pytest.mark.skipif(bool(why_not_chromium()), reason=why_not_chromium() or "-")
-@pytest.mark.parametrize("width", [360, 390, 1280])
-@EVERY
-def test_a_real_browser_has_nothing_to_complain_of_and_nothing_sticks_out(tmp_path, name, width):
-    path = tmp_path / "r.html"
-    path.write_bytes(PAGES[name]().html.encode())
-    measured, complaints = browse(path, width, tmp_path / "profile")
+@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
+def test_a_real_browser_has_nothing_to_complain_of_and_nothing_sticks_out(tmp_path, is_dark):
+    for name, make in PAGES.items():
+        (tmp_path / f"{name}.html").write_bytes(make().html.encode())
+    frames = [(f"{name}.html", width) for name in PAGES for width in (360, 390, 1280)]
+    found, complaints = browse(tmp_path, frames, is_dark=is_dark)
     assert complaints == []
-    assert measured["wide"] == []
-    assert measured["scroll"] <= width
-    assert measured["text"] > 100
-    assert measured["ground"] == "rgb(255, 255, 255)"
+    for (name, width), measured in zip(frames, found, strict=True):
+        assert (name, width, measured["wide"]) == (name, width, [])
+        assert measured["scroll"] <= width
+        assert measured["text"] > 100
+        assert measured["ground"] == ("rgb(18, 22, 28)" if is_dark else "rgb(255, 255, 255)")
 
 
-@pytest.mark.skipif(bool(why_not_chromium()), reason=why_not_chromium() or "-")
-def test_it_is_dark_where_that_is_wanted(tmp_path):
-    path = tmp_path / "r.html"
-    path.write_bytes(full_page().html.encode())
-    measured, complaints = browse(path, 390, tmp_path / "profile", is_dark=True)
-    assert complaints == []
-    assert measured["ground"] == "rgb(18, 22, 28)"
+def test_the_browser_would_complain_and_see_what_sticks_out(tmp_path):
+    """Lest the test above could not fail."""
+    page = empty_page().html.replace("<main>", '<main><div><svg width="2000" height="9"></svg></div>')
+    page = page.replace("</main>", "</main><script>alert(1)</script>")
+    (tmp_path / "bad.html").write_text(page)
+    (measured,), complaints = browse(tmp_path, [("bad.html", 390)])
+    assert measured["wide"]
+    assert measured["scroll"] > 390
+    assert "Content Security Policy" in complaints[0]

@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_by_name(folder):
     assert "t is the file of --events too" in ran.err or "t is the file of --trace too" in ran.err
 
 
-@pytest.mark.parametrize("option", ["--status-file", "--metrics-file", "--trace", "--log-file"])
+@pytest.mark.parametrize("option", ["--status-file", "--metrics-file", "--trace", "--log-file", "--report"])
 @pytest.mark.parametrize("name", ["tasks.py", "jqcli.toml"])
 def test_what_the_run_itself_reads_is_not_written_over(folder, option, name):
     folder.write("jobs.jsonl", [1])

@@ -14,6 +14,7 @@ from jqcli.edge.frame import draw
 from jqcli.edge.status import read_status
 from tests.command import wait_for
 from tests.edge.test_metrics import values_of
+from tests.page import Page
 
 COUNTS = (
     *("read", "completed", "duplicate", "skipped", "dead", "unfinished"),
@@ -68,12 +69,31 @@ def told_by_events(path, summary):
     return {"read": sum(outcomes.values()), **outcomes, "unfinished": 0, **efforts}
 
 
+def told_by_report(path, summary):
+    """Return the counts of the page's numbers, which are those of its text; what it has beside them adds up to them."""
+    page = Page(path.read_bytes())
+    found = page.numbers
+    assert {name: found[name] for name in summary} == summary
+    assert all(f"{summary[name]:,}" in page.text for name in ("read", "completed", "dead", "attempts", "retries"))
+    by_number, timeline, workers = found["attempts_by_number"], found["timeline"], found["workers"]
+    assert sum(row["made"] for row in by_number) == sum(each["attempts"] for each in workers) == summary["attempts"]
+    assert sum(row["again"] for row in by_number) == summary["retries"]
+    assert sum(timeline["retries"]) == pytest.approx(summary["retries"], abs=0.5)
+    settled = summary["read"] - summary["unfinished"] - summary["settled_before"]
+    assert sum(timeline["settled"]) == pytest.approx(settled, abs=0.5)
+    for name in ("crashes", "timeouts"):
+        assert sum(count for each in workers for _, count in each[name]) == summary[name]
+    if summary["attempts"]:
+        assert found["histogram"][-1][1] == summary["attempts"]
+    return {name: found[name] for name in COUNTS}
+
+
 @pytest.mark.parametrize("is_second", [False, True], ids=["first run", "going on"])
 def test_table_status_metrics_progress_summary_and_files_tell_the_same(folder, is_second):
     folder.write("jobs.jsonl", "".join(json.dumps(job) + "\n" for job in JOBS) + "not json\n")
     args = ("-o", "results.jsonl", "-t", "1s", "-r", "3", "--backoff-base", "5ms", "--backoff-max", "10ms")
     seen = ("--status-file", "s.json", "--metrics-file", "m.prom", "--progress", "json", "--summary", "json")
-    seen += ("--events", "e.jsonl", "--trace", "t.json")
+    seen += ("--events", "e.jsonl", "--trace", "t.json", "--report", "report.html")
     ran = folder.run("jobs.jsonl", *args, *seen, code=1, limit=60)
     if is_second:
         outcomes = ("completed", "duplicate", "skipped", "dead")
@@ -88,6 +108,7 @@ def test_table_status_metrics_progress_summary_and_files_tell_the_same(folder, i
     assert told_by_table(folder / "s.json") == summary
     assert told_by_metrics((folder / "m.prom").read_text()) == summary
     assert told_by_events(folder / "e.jsonl", ran.summary) == summary
+    assert told_by_report(folder / "report.html", ran.summary) == summary
     slices = [event for event in json.loads((folder / "t.json").read_text()) if event["ph"] == "X"]
     assert len(slices) == summary["attempts"]
     count = folder.check()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from dataclasses import asdict
 from hashlib import sha256
-from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli import __version__
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jqcli.core.timeline import Row
     from jqcli.edge.status import About
 
+_STYLE = os.path.join(os.path.dirname(__file__), "page.css")
 NUMBERS = "numbers"  # the id of what is there for programs
 _CODES = {
     0: "every line is completed, a duplicate, or skipped",
@@ -61,7 +62,8 @@ class Background(NamedTuple):
 def render(background: Background, snapshot: Snapshot, course: Course, exit_code: int, ended_at: float) -> bytes:
     """Return the page; `ended_at` in Unix seconds."""
     about = background.about
-    style = files("jqcli.edge.report").joinpath("page.css").read_text("utf-8")
+    with open(_STYLE, encoding="utf-8") as file:
+        style = file.read()
     digest = b64encode(sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     head = tag(

@@ -87,6 +87,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Make the pictures of the README from a real run; needs chromium (Debian: apt-get install chromium)."""
+    install(session, "pictures")
+    session.run("python", "-m", "tests.pictures")
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try the properties with thousands of new cases each; takes some minutes."""
     install(session, "test")

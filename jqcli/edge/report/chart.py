@@ -75,7 +75,7 @@ def histogram_chart(
         at = min(max((log(seconds) - low) / span, 0.0), 1.0)
         y = 12 + 15 * row
         lines.append(tag("line", class_="point", x1=_percent(at), x2=_percent(at), y1=y - 9, y2=above + height))
-        side = {"dx": "-5", "text_anchor": "end"} if at > 0.6 else {"dx": "5"}
+        side = {"dx": "-5", "text_anchor": "end"} if at > 0.72 else {"dx": "5"}
         lines.append(tag("text", name, " ", show_seconds(seconds), class_="point", x=_percent(at), y=y, **side))
     return tag(
         "svg",

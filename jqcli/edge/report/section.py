@@ -144,9 +144,9 @@ def _error(group: ErrorGroup, retry: Sequence[str]) -> Markup:
             "p",
             tag("span", f"{group.count:,}", class_="count"),
             tag("b", text(group.reason, 40)),
-            tag("span", "such as ", tag("code", text(str(group.sample_id), _MOST_NAME)), class_="quiet"),
+            describe_error(group, 300),
+            tag("span", ", such as ", tag("code", text(str(group.sample_id), _MOST_NAME)), class_="quiet"),
         ),
-        tag("p", describe_error(group, 300)),
         command,
     )
 

@@ -84,12 +84,24 @@ def test_a_run_that_is_stopped_says_why(folder):
 
 
 def start_waiting(folder):
-    """Start a run whose last job does not end, and return it when all others are done."""
-    folder.write("jobs.jsonl", [*({"n": n} for n in range(9)), {"do": "wait", "file": "never"}])
+    """Start a run whose first job does not end, and return it when all others are done."""
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, *({"n": n} for n in range(9))])
     child = folder.start("jobs.jsonl", *ARGS, "-b", "1", "--status-file", "s.json", "--grace", "100ms")
     status = folder / "s.json"
     wait_for(lambda: status.exists() and json.loads(status.read_text())["completed"] == 9)
     return child
+
+
+def test_each_worker_has_a_lane_of_its_own(folder):
+    child = start_waiting(folder)
+    folder.write("go", "")
+    child.communicate(timeout=60)
+    assert child.returncode == 0
+    numbers = page_of(folder).numbers
+    assert sorted(each["attempts"] for each in numbers["workers"]) == [1, 9]
+    (long,) = [each for each in numbers["workers"] if each["attempts"] == 1]
+    assert sum(long["busy"]) == pytest.approx(numbers["slowest"][0]["seconds"], abs=0.1)
+    assert numbers["slowest"][0]["worker"] == long["number"]
 
 
 def test_a_run_that_is_stopped_by_a_signal_has_one_too(folder):

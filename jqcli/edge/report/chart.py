@@ -177,7 +177,7 @@ def _area(values: Sequence[float], top: float) -> str:
     """
     parts, before = ["M0 100"], ""
     for place, value in enumerate(values):
-        height = f"V{round(100 - min(value / top, 1.0) * 100, 1):g}"
+        height = f"V{round(100 - min(max(value / top, 0.0), 1.0) * 100, 1):g}"
         if height != before:
             parts.append(f"H{place}{height}" if place else height)
             before = height

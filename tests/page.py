@@ -22,7 +22,9 @@ addEventListener("load", () => {{
   const found = [...document.querySelectorAll("iframe")].map(frame => {{
     const page = frame.contentDocument, root = page.documentElement
     const drawn = [...page.querySelectorAll("body *")].filter(each => each.getClientRects().length)
-    const wide = each => !each.closest("svg svg") && each.getBoundingClientRect().right > frame.clientWidth + 1
+    // What scrolls in a box of its own may be wider than that: a table of very long numbers.
+    const wide = each => !each.closest("svg svg, .table > *")
+      && each.getBoundingClientRect().right > frame.clientWidth + 1
     return {{
       scroll: root.scrollWidth, text: page.body.innerText.length,
       wide: drawn.filter(wide).map(each => each.outerHTML.slice(0, 100)),

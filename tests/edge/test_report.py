@@ -57,14 +57,19 @@ def course_of(text="job-8", seconds=600):
     return course
 
 
-def full_page(text="job-8", seconds=600, exit_code=1):
+def full_page(text="job-8", seconds=600, exit_code=1, more=0):
     groups = [ErrorGroup(text, text, text, text, 3, text), ErrorGroup("other", "invalid_json", text, text, 1, 10**30)]
     latencies = {bucket: bucket % 7 for bucket in range(100, 300)}
     snapshot = take_snapshot(elapsed=float(seconds), cause=text, latencies=latencies, error_groups=14)
     snapshot = replace(snapshot, errors=tuple(groups), flow=FlowState(1, 2, 3, 1, 5, 6, 7, 8))
     flow = Flow(rate=Rate(50.0, 5), rate_key=text, tenants={text: Rate(1.0)}, trip=Trip(0.5, 30.0), breaker_key=text)
     background = background_of(text, flow=flow, deadline_at=STARTED + 3600)
-    return Page(render(background, snapshot, course_of(text, seconds), exit_code, STARTED + seconds))
+    course = course_of(text, seconds)
+    course.made[1] += more
+    course.failed[1] += more
+    course.again[1] += more
+    snapshot = replace(snapshot, read=snapshot.read + more, completed=snapshot.completed + more)
+    return Page(render(background, snapshot, course, exit_code, STARTED + seconds))
 
 
 def empty_page():
@@ -74,7 +79,7 @@ def empty_page():
 PAGES = {
     "empty": empty_page,
     "full": full_page,
-    "long": lambda: full_page(seconds=40 * 86400),
+    "long": lambda: full_page(seconds=40 * 86400, more=10**12),
     "short": lambda: full_page(seconds=0.01),
     "hostile": lambda: full_page(EVIL),
 }

@@ -69,7 +69,7 @@ def throughput(snapshot: Snapshot, course: Course) -> Markup | None:
         [Layer("settled", rates), Layer("dead", dead)],
         course.elapsed / width,
         course.elapsed,
-        show_rate,
+        _rate,
         f"lines settled a second over time; {rate} on average",
     )
     key = _key([("completed", "settled"), ("dead", "dead")] if any(dead) else [("completed", "settled")])
@@ -105,12 +105,12 @@ def retries(snapshot: Snapshot, course: Course) -> Markup | None:
         if made
     ]
     heads = [tag("th", name, class_="number") for name in ("made", "went well", "failed", "tried again", "given up")]
-    table = tag("table", tag("thead", tag("tr", tag("th", "attempt"), *heads)), tag("tbody", *rows))
+    table = _table([tag("th", "attempt"), *heads], rows)
     charts = []
     width = course.timeline.width
     again = [count / width for count in _used(course, course.retries.values)]
     for name, values, show, label in (
-        ("retries", again, show_rate, "failed and waits for another attempt, a second"),
+        ("retries", again, _rate, "failed and waits for another attempt, a second"),
         ("waiting", _used(course, course.waiting.values), _whole, "waits for another attempt, or for its moment"),
     ):
         if any(values):
@@ -177,7 +177,7 @@ def slowest(course: Course) -> Markup | None:
             ("worker", "number"),
         )
     ]
-    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
+    table = _table(heads, rows)
     return tag("section", tag("h2", "Slowest jobs"), tag("p", "by their longest attempt", class_="quiet"), table)
 
 
@@ -252,6 +252,21 @@ def _swatch(name: str) -> Markup:
     else:
         shape = tag("rect", class_=name, width="11", height="11", rx="2")
     return tag("svg", shape, width="12", height="12", aria_hidden="true")
+
+
+def _table(heads: Sequence[Markup], rows: Sequence[Markup]) -> Markup:
+    return tag("div", tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows)), class_="table")
+
+
+def _rate(rate: float) -> str:
+    """Return a rate of an axis.
+
+    >>> [_rate(rate) for rate in (1200.0, 0.05, 0.0005)]
+    ['1,200/s', '3/min', '1.8/h']
+    """
+    if rate >= 0.1:
+        return show_rate(rate)
+    return f"{rate * 60:.3g}/min" if rate * 60 >= 0.1 else f"{rate * 3600:.3g}/h"
 
 
 def _share(share: float) -> str:

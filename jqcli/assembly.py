@@ -23,7 +23,8 @@ from jqcli.edge.outputs import Outputs, Place, is_journal, journal_path, open_ou
 from jqcli.edge.spill import Spill
 from jqcli.errors import FileError, LockedError, printable
 from jqcli.finder import Finder
-from jqcli.loop import Bounds, Loop, Parts
+from jqcli.intake import Bounds
+from jqcli.loop import Loop, Parts
 from jqcli.recorder import Recorder
 from jqcli.tag import explain_tag, name_of, tag_of
 from jqcli.voice import is_talkative, say

@@ -8,58 +8,34 @@ from __future__ import annotations
 import random
 import selectors
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
 from jqcli.core import event as was
 from jqcli.core.rules import Moment
-from jqcli.core.stop import no_use, too_late, too_many_dead
-from jqcli.edge.source import Block, Oversized
+from jqcli.edge.cutter import Oversized
 from jqcli.errors import JqcliError, StopNow
+from jqcli.halt import Halt
+from jqcli.intake import Intake
 from jqcli.view import View
+from jqcli.watch import Watch
 
 if TYPE_CHECKING:
     from jqcli.chronicle import Chronicle
     from jqcli.claimer import Claimer
     from jqcli.core.dispatch import Dispatch
     from jqcli.core.tally import Snapshot
+    from jqcli.edge.cutter import Block
     from jqcli.edge.feed import Feed
     from jqcli.edge.interrupt import Interrupts
     from jqcli.edge.observer import Observers
     from jqcli.engine.base import Engine
+    from jqcli.halt import Stop
+    from jqcli.intake import Bounds
     from jqcli.recorder import Recorder
 
-BLOCK_BYTES = 1 << 17  # of lines a batch; larger ones gain nothing and cost cache
 _IDLE = 5.0  # seconds; nothing waits longer than this without looking around
-_LOOK_EVERY = 1.0  # seconds between looks at what p95 makes of the deadline
 _ASK_EVERY = 0.1  # seconds between two looks at what other runs have done of what is waited for
-
-
-class Bounds(NamedTuple):
-    """What a run may use: lines and bytes of the queue, jobs of the input, seconds of a drain; when it gives up.
-
-    `deadline` is a monotonic moment.
-    """
-
-    lines: int
-    bytes: int
-    limit: int | None
-    grace: float
-    max_failures: tuple[float, bool] | None
-    deadline: float | None = None
-    stops_at_trip: bool = False
-
-
-@dataclass(slots=True)
-class Stop:
-    """Why the run ends early: the exit code, what to say, and until when (monotonic) attempts may still end."""
-
-    code: int
-    message: str
-    deadline: float
 
 
 class Parts(NamedTuple):
@@ -87,27 +63,27 @@ class Loop:
         self._source = parts.source
         self._engine = parts.engine
         self._recorder = parts.recorder
-        self._stream_fd = parts.stream_fd
         self._dispatch = parts.dispatch
-        self._selector = parts.selector
-        self._interrupts = parts.interrupts
-        self._bounds = parts.bounds
         self._keeps_order = parts.keeps_order
         self._workers = parts.workers
         self._claimer = parts.claimer
-        self._asked_at = 0.0
         self._chronicle = parts.chronicle
         self.observers = parts.observers
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
         self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic(), parts.bounds.limit)
-        self._look_at = inf if parts.bounds.deadline is None else 0.0  # when the deadline is looked at
-        self._watched_input: int | None = None
-        self._watched_output = False
+        self._intake = Intake(parts.source, parts.bounds, parts.dispatch, parts.recorder, parts.workers)
+        self._watch = Watch(parts.selector, parts.stream_fd)
+        self._interrupts = parts.interrupts
+        self._halt = Halt(parts.bounds, parts.interrupts, self.tally, parts.dispatch.gate, self._cease)
+        self._asked_at = 0.0
         self._has_more = False
-        self._jobs_left = inf if parts.bounds.limit is None else parts.bounds.limit
-        self.stop: Stop | None = None
-        self._selector.register(self._interrupts.fd, selectors.EVENT_READ, lambda _: self._interrupts.drain())
+        parts.selector.register(parts.interrupts.fd, selectors.EVENT_READ, lambda _: parts.interrupts.drain())
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why it ends before its input does, None where it does not."""
+        return self._halt.stop
 
     def run(self) -> int:
         """Run until every line is settled, or until the run is stopped; return the exit code."""
@@ -126,52 +102,36 @@ class Loop:
             while not self._is_over():
                 self._turn()
         except StopNow:  # by a second signal, out of a handler that runs in this process
-            self._heed_signals()
+            self._halt.heed_signals()
         is_forced = self.stop is not None and self._engine.is_busy
         for event in self._engine.close(at_once=is_forced):
             self._take(event)
         self._recorder.end()
         self._drain_output()
 
-    def halt(self, code: int, message: str, grace: float | None = None) -> None:
-        """Begin to stop: nothing new starts, and what runs may end within `grace` seconds."""
-        if self.stop is None:
-            seconds = self._bounds.grace if grace is None else grace
-            self.stop = Stop(code, message, time.monotonic() + seconds)
-            self._engine.revoke()
-            self._watch_input(None)
+    def _cease(self) -> None:
+        """Let nothing new start."""
+        self._engine.revoke()
+        self._watch.watch_input(None)
 
     def _is_over(self) -> bool:
-        self._heed_signals()
+        self._halt.heed_signals()
         if self.stop is not None:
-            return not self._engine.is_busy or time.monotonic() >= self.stop.deadline
-        return self._source_is_done and self._dispatch.is_empty
-
-    @property
-    def _source_is_done(self) -> bool:
-        return self._source.ended or self._jobs_left <= 0
-
-    def _heed_signals(self) -> None:
-        received = self._interrupts.received
-        if received:
-            self.halt(128 + received[0], "")
-        if len(received) > 1 and self.stop is not None:
-            self.stop.deadline = 0.0
+            return not self._engine.is_busy or self._halt.is_overdue
+        return self._intake.is_done and self._dispatch.is_empty
 
     def _turn(self) -> None:
         now = time.monotonic()
-        if now >= self._look_at:
-            self._heed_deadline(now)
+        self._halt.heed_deadline(now)
         if self.stop is None:
             self._feed(now)
-        for key, mask in self._selector.select(self._wait_seconds(now)):
-            key.data(mask)
+        self._watch.wait(self._wait_seconds(now))
         now = time.monotonic()
         for event in self._engine.advance(now):
             self._take(event)
         self._ask_others(now)
-        self._watch_output(is_left=self._recorder.flush())
-        self._check_failures()
+        self._watch.watch_output(is_behind=self._recorder.flush())
+        self._halt.heed_failures()
         self._recorder.sync(now)
         if now >= self.observers.due_at:
             self.tally.mark(now)
@@ -179,37 +139,23 @@ class Loop:
         if self._interrupts.take_question():
             self.observers.answer(self.snapshot(now))
 
-    def _heed_deadline(self, now: float) -> None:
-        """Stop where the next job would not end in time, by the running p95; what runs may go on until then."""
-        deadline = self._bounds.deadline
-        if deadline is None or self.stop is not None:
-            self._look_at = inf
-            return
-        left, p95 = deadline - now, self.tally.percentiles()[1] or 0.0
-        self._look_at = now + min(max(left - p95, 0.0), _LOOK_EVERY)
-        message = too_late(left, p95)
-        if message is not None:
-            self.halt(3, message, grace=max(left, 0.0))
-
     # Lines in
 
     def _feed(self, now: float) -> None:
         """Give the engine what it can use: jobs that are due first, then new lines."""
-        self._watch_input(None)
+        self._watch.watch_input(None)
         self._has_more = False
         while self.stop is None and self._engine.room(now) > 0 and not self._recorder.is_full:
             effects = self._dispatch.next_jobs(self._moment(now), self._starters(now))
             if effects:
                 self._apply(effects)
                 continue
-            if self._source_is_done:
-                return
-            most = self._lines_wanted()
+            most = 0 if self._intake.is_done else self._intake.wanted
             if most <= 0:
                 return
-            part = self._source.cut(most, BLOCK_BYTES, now)
+            part = self._intake.cut(most, now)
             if part is None:
-                self._watch_input(self._source.wait_fd())
+                self._watch.watch_input(self._source.wait_fd())
                 return
             self._admit(part)
             if isinstance(part, Oversized):
@@ -220,23 +166,12 @@ class Loop:
         """Return over how many workers jobs are spread; behind the gate, those that would start one at once."""
         return self._engine.idle(now) if self._dispatch.gate.is_on else self._workers
 
-    def _lines_wanted(self) -> int:
-        """Return how many lines the next batch may have; 0 while the queue is full."""
-        bounds, dispatch = self._bounds, self._dispatch
-        free = bounds.lines - dispatch.lines - self._recorder.held
-        if dispatch.bytes >= bounds.bytes:
-            return 0
-        share = max(1, bounds.lines // (2 * self._workers))
-        return int(min(free, dispatch.sizer.size, share, self._jobs_left))
-
     def _admit(self, part: Block | Oversized) -> None:
         name, stem = self._source.names[part.source], self._source.stems[part.source]
         if isinstance(part, Oversized):
-            self._jobs_left -= 1
             if self._recorder.bury_oversized(part, name, f"{stem}:{part.line}"):
                 self._chronicle.bury_oversized(part, name, f"{stem}:{part.line}")
             return
-        self._jobs_left -= part.lines
         self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
 
     # What happened
@@ -258,7 +193,7 @@ class Loop:
                 if self.stop is None:
                     self._apply(self._dispatch.split(batch, message, self._moment(time.monotonic())))
             case was.Lost(message):
-                self.halt(3, message)
+                self._halt.begin(3, message)
 
     def _take_finished(self, event: was.Finished) -> None:
         """Write, then remember (law 5): first the records are in the file, then their jobs count as done."""
@@ -327,16 +262,7 @@ class Loop:
                     self._recorder.settle(effect)
                     self._chronicle.settle(effect)
         self._recorder.flush_doubles()
-        self._jobs_left += sum(effect.statuses.get(None, 0) for effect in effects if isinstance(effect, do.Pass))
-
-    def _check_failures(self) -> None:
-        """Stop where too much failed: jobs, or what they call."""
-        tally, bounds = self.tally, self._bounds
-        dead, settled = tally.dead - tally.dead_before, tally.settled - tally.settled_before
-        message = too_many_dead(bounds.max_failures, dead, settled)
-        message = message or no_use(self._dispatch.gate, stops_at_trip=bounds.stops_at_trip)
-        if message is not None:
-            self.halt(3, message)
+        self._intake.give_back(sum(each.statuses.get(None, 0) for each in effects if isinstance(each, do.Pass)))
 
     # Time
 
@@ -345,9 +271,9 @@ class Loop:
 
     def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due."""
-        if self.stop is None and (self._has_more or (self._source_is_done and self._dispatch.is_empty)):
+        if self.stop is None and (self._has_more or (self._intake.is_done and self._dispatch.is_empty)):
             return 0.0
-        moments = [now + _IDLE, self._look_at, self.observers.due_at, self._engine.wait_until(now)]
+        moments = [now + _IDLE, self._halt.look_at, self.observers.due_at, self._engine.wait_until(now)]
         moments.append(self._recorder.sync_at)
         if self._dispatch.elsewhere.count:
             moments.append(now + _ASK_EVERY)
@@ -357,7 +283,7 @@ class Loop:
             # Without room a moment that has come would only make the loop spin; a worker's word wakes it.
             if self._starters(now) > 0:
                 moments.append(self._dispatch.due_at)
-            if self._lines_wanted() > 0:
+            if self._intake.wanted > 0:
                 moments.append(self._source.ready_at())
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
 
@@ -366,34 +292,10 @@ class Loop:
         state = "running" if self.stop is None else "stopping"
         return self._view.take(now, state)
 
-    # Waiting for others
-
-    def _watch_input(self, fd: int | None) -> None:
-        if fd == self._watched_input:
-            return
-        if self._watched_input is not None:
-            with suppress(KeyError):
-                self._selector.unregister(self._watched_input)
-        self._watched_input = fd
-        if fd is not None:
-            self._selector.register(fd, selectors.EVENT_READ, lambda _: None)
-
-    def _watch_output(self, *, is_left: bool) -> None:
-        """Wake up when a stream that is behind takes more."""
-        if is_left == self._watched_output:
-            return
-        self._watched_output = is_left
-        fd = self._stream_fd
-        if is_left:
-            self._selector.register(fd, selectors.EVENT_WRITE, lambda _: None)
-        else:
-            self._selector.unregister(fd)
-
     def _drain_output(self) -> None:
         """Write what is left, as long as the reader takes it; a second signal gives up."""
         while self._recorder.flush():
-            self._heed_signals()
-            if self.stop is not None and time.monotonic() > self.stop.deadline:
+            self._halt.heed_signals()
+            if self._halt.is_overdue:
                 return
-            for key, mask in self._selector.select(0.05):
-                key.data(mask)
+            self._watch.wait(0.05)

@@ -10,12 +10,12 @@ from jqcli.audience import open_audience
 from jqcli.claimer import Claimer, Terms
 from jqcli.core.aside import Aside
 from jqcli.core.batch import AUTO_MOST, Sizer
+from jqcli.core.burial import LetterHead
 from jqcli.core.cache import Cache
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.gate import Gate
 from jqcli.core.limit import Rate
-from jqcli.core.record import LetterHead
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
 from jqcli.edge.lock import Patience

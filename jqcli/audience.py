@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jqcli.config import Settings
+    from jqcli.core.burial import LetterHead
     from jqcli.core.codec import Scheme
     from jqcli.core.course import Course
-    from jqcli.core.record import LetterHead
     from jqcli.edge.feed import Feed
 
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from jqcli.core.burial import oversized_message
 from jqcli.core.change import Change
 from jqcli.core.codec import read_line
 from jqcli.core.effect import Bury, Double
 from jqcli.core.exact import load_exact
-from jqcli.core.record import oversized_message
 from jqcli.model import Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jqcli.core.batch import Batch
+    from jqcli.core.burial import OversizedLine
     from jqcli.core.codec import Scheme
     from jqcli.core.course import Course
     from jqcli.core.effect import Settling
     from jqcli.core.event import Finished
-    from jqcli.core.record import OversizedLine
     from jqcli.core.tally import Snapshot
     from jqcli.model import Failure
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.claimer import GATHERED_BYTES
 from jqcli.core import effect as do
-from jqcli.core.record import duplicate_record, durations_of, letter, oversized_letter, oversized_message, status_of
+from jqcli.core.burial import letter, oversized_letter, oversized_message
+from jqcli.core.record import duplicate_record, durations_of, status_of
 from jqcli.core.settled import STATUSES, claim_key
 from jqcli.core.tally import Tally
 from jqcli.edge.sink import UNNUMBERED
 
 if TYPE_CHECKING:
     from jqcli.claimer import Claimer
+    from jqcli.core.burial import LetterHead, OversizedLine
     from jqcli.core.event import Finished
-    from jqcli.core.record import LetterHead, OversizedLine
     from jqcli.core.window import Window
     from jqcli.edge.outputs import Outputs
 

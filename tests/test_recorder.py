@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jqcli.core import effect as do
+from jqcli.core.burial import LetterHead
 from jqcli.core.event import Finished
-from jqcli.core.record import LetterHead
 from jqcli.core.settled import Settled
 from jqcli.core.window import Window
 from jqcli.edge.outputs import Outputs

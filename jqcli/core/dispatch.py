@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from jqcli.core.backlog import Backlog
 from jqcli.core.batch import Batch, Pending, Sizer
+from jqcli.core.burial import error_of, history_entry, kept_error
 from jqcli.core.codec import Scheme, hash_unusable, read_line
 from jqcli.core.effect import (
     Attempt,
@@ -34,7 +35,6 @@ from jqcli.core.event import Answer
 from jqcli.core.fate import bury_unusable, contradict, follow, follow_remembered
 from jqcli.core.first import Firsts
 from jqcli.core.recall import ELSEWHERE, REMEMBERED, split_keys, wanted_of
-from jqcli.core.record import error_of, history_entry, kept_error
 from jqcli.core.retry import Again, decide
 from jqcli.model import First, Job
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jqcli.core.burial import conflict_error
 from jqcli.core.effect import Bury, Double, Effect, place_of
-from jqcli.core.record import conflict_error
 from jqcli.model import First
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.batch import Sizer
+from jqcli.core.burial import oversized_message
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Effect, Pass, Prepare, Run, RunJobs
@@ -17,7 +18,7 @@ from jqcli.core.event import Answer
 from jqcli.core.gate import Gate
 from jqcli.core.lane import Flow
 from jqcli.core.prepare import Lines, Prepared, prepare
-from jqcli.core.record import oversized_message, timestamp
+from jqcli.core.record import timestamp
 from jqcli.core.rules import Moment, Rules
 from jqcli.core.settled import claim_key
 from jqcli.model import First
@@ -26,8 +27,8 @@ from jqcli.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jqcli.core.burial import OversizedLine
     from jqcli.core.codec import Scheme
-    from jqcli.core.record import OversizedLine
     from jqcli.core.settled import Settled
     from jqcli.model import Job
 

@@ -1,16 +1,15 @@
-"""The records that the parent writes itself: duplicates and dead letters. And how records are read again.
+"""Records: how a duplicate's is written, and how all of them are read again.
 
-A completed or skipped record is built in the worker; see `engine/runner.py`.
+A completed or skipped record is built in the worker (`engine/runner.py`), a dead letter in `burial`.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -18,62 +17,20 @@ from jqcli.core.codec import RECORD_START, key_of_text
 from jqcli.core.exact import load_exact
 from jqcli.core.prepare import id_text
 from jqcli.core.settled import claim_key
-from jqcli.errors import shorten
 from jqcli.model import First
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jqcli.core.effect import Bury
-    from jqcli.model import Failure, Job
+    from jqcli.model import Job
 
 _STATUS = b'"status":"'
 _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
 _BEGIN = b'{"id":'
-_HISTORY_BYTES = 512  # of a message in a history: one for each attempt, and thousands of jobs may be waiting
-_KEPT_BYTES = 200
-_NL = orjson.OPT_APPEND_NEWLINE
 _ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
 _RESULT_STATUSES = ("completed", "duplicate", "skipped")
 _DURATION = re.compile(rb',"duration":([0-9.]+)\}\n')
-
-
-class LetterHead(NamedTuple):
-    """What all letters of a run have in common; the paths are those of `--key` and `--tenant`."""
-
-    tag: str
-    handlers: dict[str | None, str]
-    cwd: str
-    output: str | None
-    input_format: str
-    run: str
-    key_path: str | None = None
-    tenant_path: str | None = None
-
-
-class OversizedLine(Protocol):
-    """A line over `--max-line`, as the source reports it."""
-
-    @property
-    def line(self) -> int:
-        """Its number."""
-
-    @property
-    def offset(self) -> int:
-        """The offset of its first byte."""
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-
-    @property
-    def head(self) -> bytes:
-        """Its first 4 KiB."""
-
-    @property
-    def digest(self) -> bytes:
-        """The hash of all of it."""
 
 
 def timestamp(at: float) -> str:
@@ -93,103 +50,13 @@ def _format_second(at: int) -> str:
 
 def duplicate_record(tag: str, job: Job, first: First) -> bytes:
     """Return the record of a job whose identity completed, or was skipped, before."""
-    record: dict[str, Any] = {"id": _raw(id_text(job.id)), "key": f"{tag}:{job.key_text}"}
+    record: dict[str, Any] = {"id": raw_json(id_text(job.id)), "key": f"{tag}:{job.key_text}"}
     if job.payload_hash is not None:
         record["payload_hash"] = job.payload_hash.hex()
-    record |= {"status": "duplicate", "duplicate_of": _raw(id_text(first.id)) if first.id is not None else None}
+    record |= {"status": "duplicate", "duplicate_of": raw_json(id_text(first.id)) if first.id is not None else None}
     if first.result is not None:
-        record["result"] = _raw(first.result)
-    return orjson.dumps(record, None, _NL)
-
-
-def history_entry(attempt: int, at: float, failure: Failure) -> dict[str, object]:
-    """Return what a letter remembers of one failed attempt that began at `at` (Unix seconds)."""
-    return {
-        "attempt": attempt,
-        "at": timestamp(at),
-        "duration": round(failure.duration, 6),
-        "type": failure.type,
-        "message": shorten(failure.message, _HISTORY_BYTES),
-    }
-
-
-def error_of(failure: Failure) -> dict[str, object]:
-    """Return a letter's `error`."""
-    error: dict[str, object] = {"type": failure.type, "message": failure.message}
-    if failure.stacktrace:
-        error["stacktrace"] = failure.stacktrace
-    return error
-
-
-def kept_error(error: dict[str, object]) -> dict[str, object]:
-    """Return what duplicates that come later are told of a dead job's error: it is kept of each to the end of a run."""
-    return {"type": error.get("type"), "message": shorten(str(error.get("message")), _KEPT_BYTES)}
-
-
-def conflict_error(job: Job, owner: str | int | None) -> dict[str, object]:
-    """Return the error of a job whose given key belongs to another payload."""
-    given = job.key_text.partition("=")[2]
-    return {"type": "jqcli.key_conflict", "message": shorten(f"key {given!r} belongs to job {owner!r}")}
-
-
-def letter(head: LetterHead, bury: Bury, dead_at: float) -> bytes:
-    """Return a dead letter; `dead_at` in Unix seconds."""
-    job, line, first = bury.job, bury.line, bury.first
-    record: dict[str, Any] = {
-        "id": _raw(id_text(job.id)) if job is not None else line.made_id,
-        "key": f"{head.tag}:{bury.key_text}",
-    }
-    if job is not None and job.payload_hash is not None:
-        record["payload_hash"] = job.payload_hash.hex()
-    record["reason"] = bury.reason
-    if first is not None:
-        name = "conflicts_with" if bury.reason == "key_conflict" else "duplicate_of"
-        record[name] = _raw(id_text(first.id)) if first.id is not None else None
-    record["error"], record["attempts"], record["history"] = bury.error, bury.attempts, bury.history
-    is_json = job is not None or bury.reason == "invalid_job"
-    record.update({"job": _raw(line.data.strip())} if is_json else _text_of(line.data))
-    record.update(_origin(head, line.where, job, dead_at))
-    return orjson.dumps(record, None, _NL)
-
-
-def oversized_message(part: OversizedLine) -> str:
-    """Return what is said of a line that was too long to be read."""
-    return f"a line of {part.size} bytes; see --max-line"
-
-
-def oversized_letter(
-    head: LetterHead, source: str, made_id: str, part: OversizedLine, message: str, dead_at: float
-) -> bytes:
-    """Return the letter of a line that was too long to be read: its first bytes, its size and its place."""
-    record: dict[str, Any] = {
-        "id": made_id,
-        "key": f"{head.tag}:{part.digest.hex()}",
-        "reason": "line_too_long",
-        "error": {"type": "jqcli.line_too_long", "message": message},
-        "attempts": 0,
-        "history": [],
-        **_text_of(part.head),
-        "size": part.size,
-        "offset": part.offset,
-    }
-    return orjson.dumps(record | _origin(head, f"{source}:{part.line}", None, dead_at), None, _NL)
-
-
-def _origin(head: LetterHead, where: str, job: Job | None, dead_at: float) -> dict[str, object]:
-    handler, tenant = (None, None) if job is None else (job.asks.handler, job.asks.tenant)
-    paths = {"key_path": head.key_path, "tenant_path": head.tenant_path}
-    return {
-        "source": where,
-        "handler": head.handlers.get(handler),
-        "cwd": head.cwd,
-        "output": head.output,
-        "input_format": head.input_format,
-        **{name: path for name, path in paths.items() if path is not None},
-        "tenant": None if tenant is None else _raw(id_text(tenant)),
-        "run": head.run,
-        "dead_at": timestamp(dead_at),
-        "redrives": 0,
-    }
+        record["result"] = raw_json(first.result)
+    return orjson.dumps(record, None, orjson.OPT_APPEND_NEWLINE)
 
 
 def durations_of(records: Sequence[bytes | memoryview]) -> list[tuple[int, int]]:
@@ -226,14 +93,7 @@ def status_of(record: bytes) -> str:
     return record.partition(_STATUS)[2].partition(b'"')[0].decode("ascii", "replace")
 
 
-def _text_of(data: bytes) -> dict[str, str]:
-    try:
-        return {"raw": data.decode()}
-    except UnicodeDecodeError:
-        return {"raw_base64": base64.b64encode(data).decode()}
-
-
-def _raw(text: bytes) -> orjson.Fragment:
+def raw_json(text: bytes) -> orjson.Fragment:
     """Embed JSON that was parsed before, byte for byte."""
     return orjson.Fragment(text)
 

@@ -6,7 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from jqcli.core.record import Record, find_plain, kept_error, parse_letter, parse_result, plain_results
+from jqcli.core.burial import kept_error
+from jqcli.core.record import Record, find_plain, parse_letter, parse_result, plain_results
 from jqcli.errors import FileError, ForeignFileError, StopNow
 from jqcli.model import First
 

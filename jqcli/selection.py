@@ -8,9 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jqcli.core.codec import key_of_text
 from jqcli.core.lookup import Lookup, entry
-from jqcli.core.settled import claim_key
 from jqcli.edge.letter import LetterFile, LetterFiles
 from jqcli.edge.redrive_log import status_at
 from jqcli.edge.redrive_source import ANYWHERE
@@ -134,9 +132,4 @@ def _take(letter: Letter, selection: Selection) -> None:
     if match is not None and match[1] not in selection.stems:
         selection.stems[match[1]] = len(selection.stems)
         selection.names.append(letter.text("source").rpartition(":")[0] or match[1])
-    text = str(letter.parsed["key"]).partition(":")[2]
-    payload_hash = letter.text("payload_hash")
-    try:
-        selection.keys.add(claim_key(key_of_text(text), bytes.fromhex(payload_hash) if payload_hash else None))
-    except ValueError:  # not of our making; the look at its identity says so
-        return
+    selection.keys.add(letter.record.claim)

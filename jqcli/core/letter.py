@@ -1,7 +1,7 @@
 """What a dead letter says, which letters are asked for, and how a letter grows when its job dies once more.
 
-A letter is one line: a JSON object with `id`, `key`, `reason` and one of `job`, `raw`, `raw_base64`. What must stay to
-the last byte (ids and keys of any size, the job's line) is taken from the line as it stands; only the rest is parsed.
+What a letter is says `parse_letter` in `record`, for all who read one. What must stay to the last byte (ids and keys of
+any size, the job's line) is taken from the line as it stands.
 
 Two numbers name a letter. Its *claim* is a hash of id, key and payload hash: the record of its job has the same. Its
 *spot* is a hash of that and of `source`, for two lines of one input may share an id and a key.
@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from jqcli.core.record import parse_letter
 from jqcli.core.tally import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jqcli.core.record import Record
 
 # A string without an end goes to the end of the line: looked for anew at each of its quotes, it would take for ever.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\],:]', re.DOTALL)
@@ -32,7 +35,6 @@ _START = re.compile(
 )  # as our own records begin, letters and results
 _JOB, _SOURCE = b',"job":', b',"source":"'
 _STATUS = b'"status":"'
-_NEEDED = frozenset((b"id", b"key", b"reason"))
 _BODIES = (b"job", b"raw", b"raw_base64")
 _IDENTITY = (b"id", b"key", b"payload_hash")
 # What a job's next death does not change: who it is, where it came from, and to which command line it belongs.
@@ -57,12 +59,17 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter: its line, what was parsed of it (numbers inside `job` may be rounded), and where it stands."""
+    """One dead letter: its line, what was parsed of it, and where it stands."""
 
     line: bytes
-    parsed: Mapping[str, Any]
+    record: Record
     path: str
     offset: int
+
+    @property
+    def parsed(self) -> Mapping[str, Any]:
+        """Its members."""
+        return self.record.members
 
     @property
     def claim(self) -> int:
@@ -166,28 +173,9 @@ def join_members(members: Mapping[bytes, bytes]) -> bytes:
 
 
 def letter_of(line: bytes, path: str = "", offset: int = 0) -> Letter | None:
-    """Return the letter of a line, or None where it is none."""
-    try:
-        parsed = orjson.loads(line)
-    except ValueError:
-        parsed = _parse_without_job(line)
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("key"), str) or "reason" not in parsed:
-        return None
-    if "id" not in parsed or not ("job" in parsed or "raw" in parsed or "raw_base64" in parsed):
-        return None
-    return Letter(line, parsed, path, offset)
-
-
-def _parse_without_job(line: bytes) -> dict[str, Any] | None:
-    """Parse a letter whose job is no JSON to orjson, which sets limits of its own to depth and digits."""
-    members = find_members(line)
-    if members is None or not members.keys() >= _NEEDED or not any(body in members for body in _BODIES):
-        return None
-    try:
-        rest: dict[str, Any] = orjson.loads(join_members({n: v for n, v in members.items() if n != b"job"}))
-    except ValueError:
-        return None
-    return rest | {"job": None} if b"job" in members else rest
+    """Return the letter of a line, None where it is none; see `parse_letter`."""
+    record = parse_letter(line)
+    return None if record is None else Letter(line, record, path, offset)
 
 
 def text_of(letter: Letter) -> bytes:

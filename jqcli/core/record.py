@@ -29,6 +29,7 @@ _RESULT = b'","status":"completed","result":'
 _ATTEMPTS = b',"attempts":'
 _BEGIN = b'{"id":'
 _ID = rb'("[^"\\\n]*+"|-?[0-9]+)'  # one with an escape in it is read the long way
+BODIES = frozenset(("job", "raw", "raw_base64"))  # where a letter has the line that died
 _RESULT_STATUSES = ("completed", "duplicate", "skipped")
 _DURATION = re.compile(rb',"duration":([0-9.]+)\}\n')
 
@@ -123,11 +124,16 @@ def parse_result(line: bytes) -> Record | None:
 
 
 def parse_letter(line: bytes) -> Record | None:
-    """Return the dead letter on a line, None where it is none of ours."""
+    """Return the dead letter on a line, None where it is none of ours.
+
+    It is an object with the `id` and the `key` of a record, a `reason` that is text, and the line that died in one of
+    `job`, `raw` and `raw_base64`; its `error`, where it has one, is an object. Whatever reads a DLQ asks here.
+    """
     record = _parse_record(line)
     if record is None or not isinstance(record.members.get("reason"), str):
         return None
-    return record if isinstance(record.members.get("error", {}), dict) else None
+    is_whole = isinstance(record.members.get("error", {}), dict) and not BODIES.isdisjoint(record.members)
+    return record if is_whole else None
 
 
 def is_broken(line: bytes) -> bool:

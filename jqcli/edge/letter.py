@@ -53,10 +53,9 @@ class LetterFile:
         """Yield every letter; raises ForeignFileError for a line that is none. A last line without end is left out."""
         for number, (offset, line) in enumerate(self.lines(), 1):
             letter = letter_of(line, self.path, offset)
-            if letter is not None:
-                yield letter
-            elif line.strip():
+            if letter is None:
                 raise ForeignFileError(f"{self.path}:{number}: not a dead letter; is this file a DLQ of jq-run?")
+            yield letter
 
     def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield every whole line from an offset on, with its own."""

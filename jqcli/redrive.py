@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from jqcli.config import Settings
     from jqcli.core.tally import Tally
+    from jqcli.edge.lock import Patience
     from jqcli.edge.redrive_log import Progress
 
 _NO_JOB = "of lines that are no jobs"
@@ -62,12 +63,12 @@ _TAKEN_OUT = "taken out in the editor"
 _STRANGE = "not of the identity that their line has with this configuration"
 
 
-def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings]) -> int:
+def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings], patience: Patience) -> int:
     """Retry the dead letters that are asked for, and return the exit code; `build` makes the settings of the run.
 
-    Raises LockedError where another redrive of this DLQ is at work, and what a run raises.
+    Raises LockedError where another redrive of this DLQ is at work and `patience` has an end, and what a run raises.
     """
-    with RedriveLog(os.path.realpath(dlq)) as log:
+    with RedriveLog(os.path.realpath(dlq), patience) as log:
         if log.header is not None and log.header.asked != ask.said:
             merge(log)
         while True:

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from jqcli.commands import run as of_run
+from jqcli.commands.option import Inputs, parameters_of, takes
+from jqcli.commands.run import build
+from jqcli.config import OPTIONS
 
 _PANEL = "What is said"
 
-Explain = Annotated[
-    bool, typer.Option("--explain", metavar="", help="Say it of every line, and why.", rich_help_panel=_PANEL)
-]
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="As JSON.", rich_help_panel=_PANEL)]
 
-
-def check(ctx: typer.Context, *, explain: bool = False, as_json: bool = False, **options: Any) -> int:
+@takes(parameters_of(option for option in OPTIONS if option.name != "dry_run"))
+def check(
+    ctx: typer.Context,
+    inputs: Inputs = None,  # noqa: ARG001 - what was given is in the context
+    explain: Annotated[
+        bool, typer.Option("--explain", metavar="", help="Say it of every line, and why.", rich_help_panel=_PANEL)
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="As JSON.", rich_help_panel=_PANEL)] = False,
+    **_: Any,
+) -> int:
     """Count what a run would do with every line, and show the first bad ones; run nothing.
 
     Takes all options of a run, so that its command line can be used as it is.
     """
     from jqcli.preview import preview  # noqa: PLC0415 - like the run itself, only when it is wanted
 
-    settings = of_run.build(ctx, options["config"], options["profile"], is_dry=True)
-    return preview(settings, explain=explain, as_json=as_json)
-
-
-def _take_options_of_run() -> None:
-    """Give `check` the parameters of `run`; typer reads them from the signature."""
-    hints = get_type_hints(of_run.run, include_extras=True)
-    own = {"explain": Explain, "as_json": AsJson}
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in own.items()
-    ]
-    of_run_own = [
-        one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-        for name, one in inspect.signature(of_run.run).parameters.items()
-        if name != "dry_run"
-    ]
-    setattr(check, "__signature__", inspect.Signature([*of_run_own, *parameters], return_annotation=int))  # noqa: B010
-    check.__annotations__ = {**hints, **own}
-
-
-_take_options_of_run()
+    return preview(build(ctx, dry_run=True), explain=explain, as_json=as_json)

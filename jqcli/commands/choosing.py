@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jqcli.commands.option import dress
 from jqcli.core.choice import REASONS, Choice
 from jqcli.errors import UsageError, suggest
 from jqcli.quantity import parse_duration
@@ -21,7 +22,7 @@ Paths = Annotated[list[str], typer.Argument(metavar="DLQ...", help="Files of dea
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")]
 
 # By parameter: the names of the option, its metavar, its help, and whether it may be given several times.
-_FILTERS: dict[str, tuple[tuple[str, ...], str, str, bool]] = {
+FILTERS: dict[str, tuple[tuple[str, ...], str, str, bool]] = {
     "reason": (("--reason",), "REASON", "Dead for this reason; a duplicate, for its first's.", True),
     "error": (("--error",), "TYPE", "Dead of this type of error, bare or dotted.", True),
     "match": (("--match",), "REGEX", "The error's message holds this.", False),
@@ -40,10 +41,10 @@ def takes_choice(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the filters as options, and the `Choice` that they make as its argument `choice`."""
 
     def choosing(**said: Any) -> int:
-        filters = {name: said.pop(name) for name in _FILTERS}
+        filters = {name: said.pop(name) for name in FILTERS}
         return command(choice=read_choice(filters, time.time()), **said)
 
-    return with_options(choosing, command, filter_parameters())
+    return dress(choosing, command, filter_parameters(), without="choice")
 
 
 def filter_parameters(*, without: tuple[str, ...] = ()) -> list[inspect.Parameter]:
@@ -64,26 +65,13 @@ def filter_parameters(*, without: tuple[str, ...] = ()) -> list[inspect.Paramete
                 ),
             ],
         )
-        for name, (options, metavar, text, is_many) in _FILTERS.items()
+        for name, (options, metavar, text, is_many) in FILTERS.items()
     ]
-
-
-def with_options(
-    outer: Callable[..., int], command: Callable[..., int], more: list[inspect.Parameter]
-) -> Callable[..., int]:
-    """Return `outer` dressed as `command` for typer: its name, its text, its parameters but `choice`, and these."""
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    named = [each for each in own if each.name != "choice" and each.kind is not inspect.Parameter.VAR_KEYWORD]
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*named, *more)]
-    outer.__name__, outer.__doc__ = command.__name__, command.__doc__
-    outer.__annotations__ = {each.name: each.annotation for each in parameters}
-    setattr(outer, "__signature__", inspect.Signature(parameters))  # noqa: B010 - no attribute to the type checker
-    return outer
 
 
 def filters_of(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return the filters that were given, as they were."""
-    return {name: _plain(said[name]) for name in _FILTERS if said[name] not in (None, (), [])}
+    return {name: _plain(said[name]) for name in FILTERS if said[name] not in (None, (), [])}
 
 
 def read_choice(said: Mapping[str, Any], now: float) -> Choice:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jqcli.commands.ending import say
-from jqcli.commands.option import ConfigOption, ProfileOption
+from jqcli.commands.option import parameters_of, takes
 from jqcli.config import HandlerSpec, installed_handlers, load_config
 from jqcli.edge.text import safe
 
 
+@takes(parameters_of(()))
 def handlers(
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")] = False,
-    config: ConfigOption = None,
-    profile: ProfileOption = None,
+    **said: Any,
 ) -> int:
     """List registered handlers and what the file asks of them (not what their code asks)."""
-    file = load_config(config, profile)
+    file = load_config(said["config"], said["profile"])
     known = {spec.name or "": (spec, "installed package") for spec in installed_handlers()}
     known |= {spec.name or "": (spec, file.path or "") for spec in file.handlers}
     if not known:

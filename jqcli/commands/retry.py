@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from jqcli.commands.choosing import (
+    FILTERS,
     PANEL,
     AsJson,
     Paths,
@@ -19,38 +19,25 @@ from jqcli.commands.choosing import (
     filters_of,
     read_choice,
     read_number,
-    with_options,
 )
-from jqcli.commands.option import given_options, read_environment
-from jqcli.commands.run import run
-from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handlers, load_config, usable_cpus
-from jqcli.config.given import Given, pick
-from jqcli.config.settings import merge
+from jqcli.commands.ending import say
+from jqcli.commands.option import given_options, parameters_of, read_environment, takes
+from jqcli.config import OPTIONS, ConfigFile, Settings, build_settings, installed_handlers, load_config, usable_cpus
+from jqcli.config.given import Given, option_of, pick
+from jqcli.config.settings import choose_voice, gather
 from jqcli.core.amend import change_line, parse_change
 from jqcli.core.letter import Letter, text_of
+from jqcli.edge.lock import Patience
 from jqcli.errors import UsageError
-from jqcli.value import flag
+from jqcli.value import flag, seconds, text
 
-# What a run has and a redrive has not: its letters know it, or it would make no sense.
-_NOT_OF_RUN = ("ctx", "inputs", "dlq", "fresh", "limit", "tenant", "dry_run")
-_OF_RUN = tuple(name for name in OPTION_NAMES if name not in _NOT_OF_RUN)
+Builder = Callable[[Any], Settings]
 
-
-def _of_run() -> list[inspect.Parameter]:
-    """Return the options of `run` that a redrive takes."""
-    return [each for each in inspect.signature(run, eval_str=True).parameters.values() if each.name not in _NOT_OF_RUN]
+# What a filter has the name of is the filter.
+_OF_RUN = [option._replace(is_hidden=bool(option.refused)) for option in OPTIONS if option.name not in FILTERS]
 
 
-def _takes_options_of_run(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the filters and the options of `run`, as keywords."""
-
-    def taking(**said: Any) -> int:
-        return command(**said)
-
-    return with_options(taking, command, [*filter_parameters(without=("--handler",)), *_of_run()])
-
-
-@_takes_options_of_run
+@takes([*filter_parameters(without=("--handler",)), *parameters_of(_OF_RUN)])
 def retry(
     ctx: typer.Context,
     paths: Paths,
@@ -77,7 +64,10 @@ def retry(
     from jqcli.redrive import redrive  # noqa: PLC0415
     from jqcli.selection import Ask  # noqa: PLC0415
 
-    given = given_options(ctx, _OF_RUN) | ({"summary": "json"} if as_json else {})
+    given = _given(ctx) | ({"summary": "json"} if as_json else {})
+    file, environment = load_config(said["config"], said["profile"]), read_environment(os.environ)
+    gathered = gather(given, environment, file)
+    _refuse_of_all(gathered, len(set(paths)))
     most = read_number("--max-redrives", max_redrives)
     if edit and change:
         raise UsageError("--edit and --set: take one of them")
@@ -85,17 +75,40 @@ def retry(
     ask = Ask(read_choice(said, time.time()), asked, most, _amending(change or ()), edit_letters if edit else None)
     code = 0
     for path in dict.fromkeys(paths):
-        code = max(code, redrive(path, ask, _builder(path, given, said)))
+        code = max(code, redrive(path, ask, _builder(path, given, file, environment), _patience(gathered)))
         if code > 1:
             break
     return code
 
 
-def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Callable[[Any], Settings]:
+def _given(ctx: typer.Context) -> dict[str, object]:
+    """Return the options of the run that were given; raises UsageError for one that a redrive cannot have."""
+    given = given_options(ctx, (option.name for option in _OF_RUN))
+    for option in _OF_RUN:
+        if option.refused and option.name in given:
+            raise UsageError(f"{option_of(option.name)}: {option.refused}")
+    return given
+
+
+def _refuse_of_all(gathered: Mapping[str, Given], count: int) -> None:
+    """Raise UsageError where variable or file want nothing to be run, or one file would be written for many DLQs."""
+    if pick(gathered, "dry_run", flag, default=False):
+        refused = next(option.refused for option in OPTIONS if option.name == "dry_run")
+        raise UsageError(f"{gathered['dry_run'].where}: {refused}")
+    if count > 1 and pick(gathered, "trace", text, None):
+        raise UsageError(f"{gathered['trace'].where}: each DLQ's run would write it anew; retry one DLQ at a time")
+
+
+def _patience(gathered: Mapping[str, Given]) -> Patience:
+    """Return how long to wait for another redrive of the same DLQ."""
+    quiet, verbose = choose_voice(gathered)
+    is_told = not quiet and (verbose or os.isatty(2))
+    return Patience(pick(gathered, "lock_wait", seconds, 0.0), say=say if is_told else lambda _: None)
+
+
+def _builder(path: str, given: Mapping[str, object], file: ConfigFile, said: Mapping[str, str]) -> Builder:
     """Return what makes the settings of a redrive: what the letters know, and for the rest what a run asks for."""
-    file = load_config(said["config"], said["profile"])
-    environment = read_environment(os.environ)
-    _refuse_dry_run(merge({}, environment, file))
+    environment = dict(said)
     for name in ("dlq", "fresh", "limit", "tenant", "key", "input_format"):
         environment.pop(name, None)
 
@@ -108,7 +121,7 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
         if asked not in (None, origin.input_format):
             raise UsageError(f"--input-format {asked}: the letters were read with {origin.input_format}")
         output = given.get("output") or environment.get("output") or selection.origins.one_output() or "-"
-        values = given | {"inputs": ("-",), "dlq": path, "output": output, "input_format": origin.input_format}
+        values = {**given, "inputs": ("-",), "dlq": path, "output": output, "input_format": origin.input_format}
         is_named = any("handler" in each for each in (given, environment, file.values))
         if not is_named:
             values["handler"] = selection.origins.trusted_handler()
@@ -134,12 +147,6 @@ def _builder(path: str, given: dict[str, object], said: dict[str, Any]) -> Calla
         )
 
     return build
-
-
-def _refuse_dry_run(given: Mapping[str, Given]) -> None:
-    """Raise UsageError where variable or file want nothing to be run."""
-    if pick(given, "dry_run", flag, default=False):
-        raise UsageError(f"{given['dry_run'].where}: retry has no dry run; `jq-run dlq list` shows the same letters")
 
 
 def _amending(texts: Sequence[str]) -> Callable[[Letter], bytes] | None:

@@ -1,180 +1,20 @@
 """`jq-run [run] [INPUT]...`: run every job."""
 
-# Typer makes the options from the parameters, and what was given is read from its context:
-# ruff: noqa: ARG001, PLR0917
-
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Any
 
 import typer
 
-from jqcli.commands.option import ConfigOption, ProfileOption, declare, given_options, read_environment
-from jqcli.config import OPTION_NAMES, Settings, build_settings, installed_handlers, load_config, usable_cpus
-from jqcli.config import settings as allowed
-from jqcli.policy import BACKOFFS
-
-WORK, FILES, MEMORY, POOL, FAILURES = "What to do", "Files", "Memory", "Workers", "Failures"
-FLOW, SEEN = "Limits and outages", "What you see"
-
-Text = str | None
-Texts = list[str] | None
-Flag = bool | None
-Count = int | None
-
-INPUTS = typer.Argument(metavar="INPUT", help="Files and globs; - is stdin. (what is piped in)", show_default=False)
+from jqcli.commands.option import Inputs, given_options, parameters_of, read_environment, takes
+from jqcli.config import OPTIONS, Settings, build_settings, installed_handlers, load_config, usable_cpus
 
 
-def run(
-    ctx: typer.Context,
-    inputs: Annotated[Texts, INPUTS] = None,
-    handler: Annotated[
-        Text,
-        declare(WORK, "handler", "SPEC", "pkg.module:function, path/file.py:function, or a name.", short="-H"),
-    ] = None,
-    input_format: Annotated[
-        Text,
-        declare(WORK, "input_format", "FORM", "auto, envelope or raw. (auto)", words=allowed.INPUT_FORMATS),
-    ] = None,
-    key: Annotated[Text, declare(WORK, "key", "PATH", "Where a payload has its key. (all of it)")] = None,
-    tenant: Annotated[Text, declare(WORK, "tenant", "PATH", "Where a payload has its tenant.")] = None,
-    limit: Annotated[Text, declare(WORK, "limit", "N", "Stop reading after N jobs.")] = None,
-    dedupe: Annotated[
-        Text,
-        declare(WORK, "dedupe", "SCOPE", "run: equal jobs run once; or off. (run)", words=allowed.DEDUPES),
-    ] = None,
-    output: Annotated[
-        Text,
-        declare(
-            FILES,
-            "output",
-            "PATH",
-            "Results; - is stdout. (stdout; at a terminal <input>.results.jsonl)",
-            short="-o",
-        ),
-    ] = None,
-    dlq: Annotated[
-        Text,
-        declare(FILES, "dlq", "PATH", "Dead letters. (<input>.dlq.jsonl beside the results)", short="-d"),
-    ] = None,
-    keep_order: Annotated[
-        Flag, declare(FILES, "keep_order", "", "Results in the order of the input.", short="-k")
-    ] = None,
-    fresh: Annotated[Flag, declare(FILES, "fresh", "", "Rename what earlier runs left, and start over.")] = None,
-    durability: Annotated[
-        Text,
-        declare(FILES, "durability", "HOW", "Sync: full, batch or none. (batch)", words=allowed.DURABILITIES),
-    ] = None,
-    lock_wait: Annotated[
-        Text, declare(FILES, "lock_wait", "DUR", "Wait so long for another run to let the results go. (0)")
-    ] = None,
-    store: Annotated[Text, declare(MEMORY, "store", "PATH", "Remember what is done, over runs. (none)")] = None,
-    ttl: Annotated[Text, declare(MEMORY, "ttl", "DUR", "Forget it after that long. (never)")] = None,
-    on_store_error: Annotated[
-        Text,
-        declare(
-            MEMORY, "on_store_error", "DO", "stop, or continue without the store. (stop)", words=allowed.STORE_ERRORS
-        ),
-    ] = None,
-    cache: Annotated[
-        Text, declare(MEMORY, "cache", "on|off", "Keep duplicates' results in memory. (on)", words=("on", "off"))
-    ] = None,
-    cache_size: Annotated[Text, declare(MEMORY, "cache_size", "SIZE", "How much of them. (64MiB)")] = None,
-    workers: Annotated[
-        Text,
-        declare(POOL, "workers", "N", "Processes; 0 is --engine inline. (usable CPUs)", short="-j"),
-    ] = None,
-    batch_size: Annotated[
-        Text, declare(POOL, "batch_size", "N", "Jobs sent to a worker together, or auto. (auto)", short="-b")
-    ] = None,
-    engine: Annotated[
-        Text,
-        declare(POOL, "engine", "KIND", "process, or inline for debugging. (process)", words=allowed.ENGINES),
-    ] = None,
-    queue_size: Annotated[
-        Text, declare(POOL, "queue_size", "N", "Most lines read but not settled. (some batches)")
-    ] = None,
-    queue_bytes: Annotated[Text, declare(POOL, "queue_bytes", "SIZE", "The same in bytes. (256MiB)")] = None,
-    max_line: Annotated[Text, declare(POOL, "max_line", "SIZE", "Longest line that is a job. (16MiB)")] = None,
-    max_result: Annotated[Text, declare(POOL, "max_result", "SIZE", "Longest result. (16MiB)")] = None,
-    grace: Annotated[Text, declare(POOL, "grace", "DUR", "Time to finish in after the first Ctrl-C. (30s)")] = None,
-    timeout: Annotated[
-        Text, declare(FAILURES, "timeout", "DUR", "Kill an attempt that takes longer. (off)", short="-t")
-    ] = None,
-    max_attempts: Annotated[
-        Text, declare(FAILURES, "max_attempts", "N", "Give a job up after N attempts. (5)", short="-r")
-    ] = None,
-    max_crashes: Annotated[
-        Text, declare(FAILURES, "max_crashes", "N", "Give up a job that killed N workers. (2)")
-    ] = None,
-    retry_on: Annotated[Texts, declare(FAILURES, "retry_on", "TYPE,…", "Retry only these. (any Exception)")] = None,
-    reject_on: Annotated[Texts, declare(FAILURES, "reject_on", "TYPE,…", "Never retry these. (none)")] = None,
-    backoff: Annotated[
-        Text,
-        declare(FAILURES, "backoff", "KIND", "full-jitter, exponential or fixed. (full-jitter)", words=BACKOFFS),
-    ] = None,
-    backoff_base: Annotated[Text, declare(FAILURES, "backoff_base", "DUR", "The first wait. (500ms)")] = None,
-    backoff_max: Annotated[Text, declare(FAILURES, "backoff_max", "DUR", "The longest wait. (60s)")] = None,
-    max_failures: Annotated[
-        Text, declare(FAILURES, "max_failures", "N|N%", "Stop the run at that many dead jobs. (off)")
-    ] = None,
-    rate: Annotated[Text, declare(FLOW, "rate", "R", "Most starts in a time: 50/s, 100/min, 5000/h. (off)")] = None,
-    burst: Annotated[Text, declare(FLOW, "burst", "N", "How many may start at once. (0.1 s of the rate)")] = None,
-    rate_key: Annotated[Text, declare(FLOW, "rate_key", "PATH", "The rate holds for each value found here.")] = None,
-    tenant_rate: Annotated[Text, declare(FLOW, "tenant_rate", "R", "Most starts of one tenant. (off)")] = None,
-    breaker: Annotated[
-        Text, declare(FLOW, "breaker", "N%/DUR", "Pause while that share of calls fails: 50%/30s. (off)")
-    ] = None,
-    breaker_key: Annotated[
-        Text, declare(FLOW, "breaker_key", "KEY", "One breaker each: tenant, handler or a PATH. (one in all)")
-    ] = None,
-    breaker_action: Annotated[
-        Text,
-        declare(FLOW, "breaker_action", "WHAT", "park jobs, or stop the run. (park)", words=allowed.BREAKER_ACTIONS),
-    ] = None,
-    retry_budget: Annotated[
-        Text, declare(FLOW, "retry_budget", "N%", "Retries at most that share of first attempts. (off)")
-    ] = None,
-    deadline: Annotated[Text, declare(FLOW, "deadline", "WHEN", "Be over by 06:00, or after 4h. (off)")] = None,
-    adaptive: Annotated[
-        Flag, declare(FLOW, "adaptive", "", "Find out how many jobs should run at once, up to -j.")
-    ] = None,
-    spill: Annotated[Text, declare(FLOW, "spill", "SIZE", "Most bytes of waiting jobs set aside. (1GiB)")] = None,
-    dry_run: Annotated[
-        Flag, declare(SEEN, "dry_run", "", "Say what would be done, and do nothing: `check`.", short="-n")
-    ] = None,
-    progress: Annotated[
-        Text,
-        declare(SEEN, "progress", "KIND", "auto, live, plain, json or none. (auto)", words=allowed.PROGRESSES),
-    ] = None,
-    summary: Annotated[
-        Text, declare(SEEN, "summary", "KIND", "auto, text, json or none. (auto)", words=allowed.SUMMARIES)
-    ] = None,
-    status_file: Annotated[
-        Text, declare(SEEN, "status_file", "FILE", "Keep the state of the run there, as JSON.")
-    ] = None,
-    metrics_file: Annotated[
-        Text, declare(SEEN, "metrics_file", "FILE", "Metrics for a collector of text files, every 15 s.")
-    ] = None,
-    metrics_port: Annotated[
-        Text, declare(SEEN, "metrics_port", "PORT", "Serve the metrics at [HOST:]PORT. (127.0.0.1)")
-    ] = None,
-    log_file: Annotated[Text, declare(SEEN, "log_file", "FILE", "Append what went wrong, one line an event.")] = None,
-    log_format: Annotated[
-        Text, declare(SEEN, "log_format", "FORM", "text or json. (text)", words=allowed.LOG_FORMATS)
-    ] = None,
-    events: Annotated[Text, declare(SEEN, "events", "FILE", "Append every change of every job, as JSON Lines.")] = None,
-    trace: Annotated[Text, declare(SEEN, "trace", "FILE", "Write a trace that Perfetto opens.")] = None,
-    report: Annotated[Text, declare(SEEN, "report", "FILE", "Write a page about the run at its end, as HTML.")] = None,
-    ping: Annotated[Text, declare(SEEN, "ping", "URL", "Tell a monitor: URL/start, then URL/<exit code>.")] = None,
-    quiet: Annotated[Flag, declare(SEEN, "quiet", "", "Say nothing but errors.", short="-q")] = None,
-    verbose: Annotated[Count, declare(SEEN, "verbose", "", "Say more.", short="-v", count=True)] = None,
-    config: ConfigOption = None,
-    profile: ProfileOption = None,
-) -> int:
+@takes(parameters_of(OPTIONS))
+def run(ctx: typer.Context, inputs: Inputs = None, **_: Any) -> int:  # noqa: ARG001 - what was given is in the context
     """Run every job of the inputs; results on stdout or in a file, dead letters in a file."""
-    settings = build(ctx, config, profile, is_dry=bool(dry_run))
+    settings = build(ctx)
     # Here so that help, completion and the other commands do not pay for the engine.
     if settings.dry_run:
         from jqcli.preview import preview  # noqa: PLC0415
@@ -185,20 +25,16 @@ def run(
     return execute(settings)
 
 
-def build(ctx: typer.Context, config: str | None, profile: str | None, *, is_dry: bool = False) -> Settings:
-    """Return the settings of this command line; a dry run looks where a run at a terminal would write."""
+def build(ctx: typer.Context, **also: object) -> Settings:
+    """Return the settings of this command line; `also` are options that the command itself gives."""
+    root = ctx.find_root().command
     return build_settings(
-        given_options(ctx, OPTION_NAMES) | {"inputs": ctx.params["inputs"] or ()},
-        load_config(config, profile),
+        given_options(ctx) | {"inputs": ctx.params["inputs"] or ()} | also,
+        load_config(ctx.params["config"], ctx.params["profile"]),
         environment=read_environment(os.environ),
         installed=installed_handlers(),
-        commands=_commands(ctx),
+        commands=tuple(getattr(root, "commands", ())),
         stdin_tty=os.isatty(0),
-        stdout_tty=is_dry or os.isatty(1),
+        stdout_tty=os.isatty(1),
         cpus=usable_cpus(),
     )
-
-
-def _commands(ctx: typer.Context) -> tuple[str, ...]:
-    root = ctx.find_root().command
-    return tuple(getattr(root, "commands", ()))

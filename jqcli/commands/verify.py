@@ -1,53 +1,31 @@
 """`jq-run verify INPUT... -o RESULTS -d DLQ`: count again from the files."""
 
-# Typer makes the options from the parameters, and what was given is read from its context:
-# ruff: noqa: ARG001, PLR0917
-
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from jqcli.commands.option import ConfigOption, ProfileOption, declare, given_options, read_environment
-from jqcli.commands.run import INPUTS
-from jqcli.config import VERIFY_NAMES, build_verify_settings, installed_handlers, load_config
-from jqcli.config import settings as allowed
+from jqcli.commands.option import Inputs, given_options, parameters_of, read_environment, takes
+from jqcli.config import VERIFY_OPTIONS, build_verify_settings, installed_handlers, load_config
+from jqcli.config.option import FILES
 from jqcli.edge.account import account_object, account_text
 
-FILES, KEYS = "Files", "How lines became jobs: as in the run"
+_KEYS = "How lines became jobs: as in the run"
+_OPTIONS = [
+    option._replace(text=option.in_verify or option.text, panel=FILES if option.panel == FILES else _KEYS)
+    for option in sorted(VERIFY_OPTIONS, key=lambda option: option.panel != FILES)
+]
 
-Text = str | None
 
-
+@takes(parameters_of(_OPTIONS))
 def verify(
     ctx: typer.Context,
-    inputs: Annotated[list[str] | None, INPUTS] = None,
-    output: Annotated[
-        Text, declare(FILES, "output", "RESULTS", "The results. (<input>.results.jsonl, if there)", short="-o")
-    ] = None,
-    dlq: Annotated[
-        Text, declare(FILES, "dlq", "DLQ", "The dead letters. (<input>.dlq.jsonl beside the results)", short="-d")
-    ] = None,
+    inputs: Inputs = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON object, with every place.")] = False,
-    handler: Annotated[
-        Text, declare(KEYS, "handler", "SPEC", "Only its name counts. (as the files say)", short="-H")
-    ] = None,
-    input_format: Annotated[
-        Text,
-        declare(KEYS, "input_format", "FORM", "auto, envelope or raw. (as letters say)", words=allowed.INPUT_FORMATS),
-    ] = None,
-    key: Annotated[Text, declare(KEYS, "key", "PATH", "Where a payload has its key. (all of it)")] = None,
-    tenant: Annotated[Text, declare(KEYS, "tenant", "PATH", "Where a payload has its tenant.")] = None,
-    limit: Annotated[Text, declare(KEYS, "limit", "N", "Stop reading after N jobs.")] = None,
-    max_line: Annotated[Text, declare(KEYS, "max_line", "SIZE", "Longest line that is a job. (16MiB)")] = None,
-    dedupe: Annotated[
-        Text, declare(KEYS, "dedupe", "SCOPE", "run: equal jobs run once; or off. (run)", words=allowed.DEDUPES)
-    ] = None,
-    config: ConfigOption = None,
-    profile: ProfileOption = None,
+    **said: Any,
 ) -> int:
     """Count again from the files: every line of the input is exactly one record. Changes nothing."""
     # Here so that the other commands do not pay for it.
@@ -55,8 +33,8 @@ def verify(
 
     account = count(
         build_verify_settings(
-            given_options(ctx, VERIFY_NAMES) | {"inputs": ctx.params["inputs"] or ()},
-            load_config(config, profile),
+            given_options(ctx, (option.name for option in _OPTIONS)) | {"inputs": inputs or ()},
+            load_config(said["config"], said["profile"]),
             stdin_tty=os.isatty(0),
             environment=read_environment(os.environ),
             installed=installed_handlers(),

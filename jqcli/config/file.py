@@ -7,26 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jqcli.config.flow import FLOW_NAMES, TENANT_NAMES, read_tenant
+from jqcli.config.flow import TENANT_NAMES, read_tenant
 from jqcli.config.given import Given, Layer
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, is_file_spec
+from jqcli.config.option import OPTION_NAMES
 from jqcli.config.path import BESIDE
-from jqcli.config.store import STORE_NAMES
 from jqcli.errors import UsageError, suggest
-from jqcli.policy import ASKED_NAMES, POLICY_NAMES, POLICY_PARSERS, Policy
+from jqcli.policy import POLICY_NAMES, POLICY_PARSERS, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jqcli.core.limit import Rate
 
-OPTION_NAMES = (
-    *("handler", "input_format", "key", "tenant", "limit", "output", "dlq", "engine", "workers"),
-    *("batch_size", "queue_size", "queue_bytes", "max_line", "max_result", *ASKED_NAMES, "max_failures"),
-    *(*FLOW_NAMES, *STORE_NAMES),
-    *("dedupe", "grace", "durability", "keep_order", "fresh", "progress", "summary", "quiet", "verbose"),
-    *(*BESIDE, "metrics_port", "dry_run", "lock_wait", "ping", "log_format"),
-)
 _TABLES = ("handlers", "profiles", "tenants")
 _PATHS = ("output", "dlq", "store", *BESIDE)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli import value as v
 from jqcli.config.given import Given, pick
+from jqcli.config.option import BREAKER_ACTIONS
 from jqcli.core.breaker import Trip
 from jqcli.core.lane import Flow
 from jqcli.core.limit import Rate
@@ -16,12 +17,7 @@ from jqcli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FLOW_NAMES = (
-    *("rate", "burst", "rate_key", "tenant_rate", "breaker", "breaker_key", "breaker_action"),
-    *("retry_budget", "deadline", "adaptive", "spill"),
-)
 TENANT_NAMES = ("rate", "burst")
-BREAKER_ACTIONS = ("park", "stop")
 
 _NEEDS = {  # what an option is of no use without: one of these, or a table of tenants for the burst
     "burst": ("rate", "tenant_rate"),

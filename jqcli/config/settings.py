@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jqcli import value as v
-from jqcli.config.file import OPTION_NAMES
-from jqcli.config.flow import BREAKER_ACTIONS, read_flow
+from jqcli.config.flow import read_flow
 from jqcli.config.given import Given, Layer, option_of, pick, variable_of
 from jqcli.config.handler import FORMS, HandlerSpec, files_of, find_handler
+from jqcli.config.option import ENGINES, OPTION_NAMES, OPTIONS
 from jqcli.config.path import check_apart, expand_inputs, find_beside, find_dlq, find_output
-from jqcli.config.store import STORE_ERRORS, read_store
+from jqcli.config.store import read_store
 from jqcli.errors import UsageError, suggest
 from jqcli.policy import ASKED_NAMES, POLICY_PARSERS, Policy, check_backoff
 from jqcli.quantity import format_duration
@@ -23,19 +23,8 @@ if TYPE_CHECKING:
     from jqcli.config.file import ConfigFile
     from jqcli.core.lane import Flow
 
-INPUT_FORMATS = ("auto", "envelope", "raw")
-ENGINES = ("process", "inline")
-DURABILITIES = ("full", "batch", "none")
-PROGRESSES = ("auto", "live", "plain", "json", "none")
-SUMMARIES = ("auto", "text", "json", "none")
-LOG_FORMATS = ("text", "json")
-DEDUPES = ("run", "off")
-
-__all__ = ["BREAKER_ACTIONS", "STORE_ERRORS", "Settings", "build_settings"]
-
 MOST_WORKERS = 1000  # a worker is a process of some 20 MB; more than that is a slip of the finger
 
-_MEBIBYTE = 2**20
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -114,11 +103,13 @@ def build_settings(
     """Return the settings of a run; raises UsageError naming the place, the value and what is allowed.
 
     `values` are the options by setting name, and `inputs`; `environment` the variables, also by setting name.
-    None is "not given". `installed` are handlers of installed packages, `commands` words to hint at.
+    None is "not given". `installed` are handlers of installed packages, `commands` words to hint at. A dry run looks at
+    the files that a run at a terminal would write.
     """
-    given = merge(values, environment, file)
+    given = gather(values, environment, file)
     inputs = expand_inputs(words_of(values.get("inputs")), stdin_tty=stdin_tty, commands=commands)
-    output = find_output(given, inputs, stdout_tty=stdout_tty)
+    plain = read_plain(given)
+    output = find_output(given, inputs, stdout_tty=stdout_tty or plain["dry_run"])
     dlq = find_dlq(given, inputs, output)
     check_apart(inputs, output, dlq)
     engine, workers = choose_engine(given, cpus)
@@ -128,7 +119,6 @@ def build_settings(
     beside = find_beside(given, {"output": output, "dlq": dlq}, read)
     if engine == "inline":
         _check_no_timeout(handler, given)
-    plain = read_plain(given)
     return Settings(
         inputs=inputs,
         handler=handler,
@@ -147,7 +137,7 @@ def build_settings(
     )
 
 
-def merge(values: Mapping[str, object], environment: Mapping[str, object], file: ConfigFile) -> dict[str, Given]:
+def gather(values: Mapping[str, object], environment: Mapping[str, object], file: ConfigFile) -> dict[str, Given]:
     """Return what was given for each setting: option over environment over file."""
     for name in (*values, *environment):
         if name not in OPTION_NAMES and name != "inputs":
@@ -236,28 +226,5 @@ def words_of(inputs: object) -> tuple[str, ...]:
 
 
 def read_plain(given: Mapping[str, Given]) -> dict[str, Any]:
-    """Return the settings that stand for themselves, with the defaults of DESIGN section 5."""
-    return {
-        "input_format": pick(given, "input_format", v.choice(*INPUT_FORMATS), "auto"),
-        "key": pick(given, "key", v.dotted_path, None),
-        "tenant": pick(given, "tenant", v.dotted_path, None),
-        "limit": pick(given, "limit", v.whole(1), None),
-        "batch_size": pick(given, "batch_size", v.whole_or_auto, None),
-        "queue_size": pick(given, "queue_size", v.whole(1), None),
-        "queue_bytes": pick(given, "queue_bytes", v.size, 256 * _MEBIBYTE),
-        "max_line": pick(given, "max_line", v.size, 16 * _MEBIBYTE),
-        "max_result": pick(given, "max_result", v.size, 16 * _MEBIBYTE),
-        "max_failures": pick(given, "max_failures", v.share_or_off, None),
-        "dedupe": pick(given, "dedupe", v.choice(*DEDUPES), "run") == "run",
-        "grace": pick(given, "grace", v.seconds, 30.0),
-        "durability": pick(given, "durability", v.choice(*DURABILITIES), "batch"),
-        "keep_order": pick(given, "keep_order", v.flag, default=False),
-        "fresh": pick(given, "fresh", v.flag, default=False),
-        "progress": pick(given, "progress", v.choice(*PROGRESSES), "auto"),
-        "summary": pick(given, "summary", v.choice(*SUMMARIES), "auto"),
-        "lock_wait": pick(given, "lock_wait", v.seconds, 0.0),
-        "ping": pick(given, "ping", v.web_address, None),
-        "log_format": pick(given, "log_format", v.choice(*LOG_FORMATS), "text"),
-        "dry_run": pick(given, "dry_run", v.flag, default=False),
-        "metrics_port": pick(given, "metrics_port", v.address, None),
-    }
+    """Return the settings that stand for themselves; see `Option.parse`."""
+    return {one.name: pick(given, one.name, one.parse, one.default) for one in OPTIONS if one.parse is not None}

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from jqcli import value as v
 from jqcli.config.given import Given, pick
+from jqcli.config.option import STORE_ERRORS
 from jqcli.config.path import check_target, is_same
 from jqcli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-STORE_NAMES = ("store", "ttl", "on_store_error", "cache", "cache_size")
-STORE_ERRORS = ("stop", "continue")
 _CACHE_SIZE = 64 << 20
 
 

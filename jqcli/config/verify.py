@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 from jqcli.config.given import Given, pick
 from jqcli.config.handler import HandlerSpec, find_handler
 from jqcli.config.path import check_apart, expand_inputs, find_dlq, find_output
-from jqcli.config.settings import merge, read_plain, words_of
+from jqcli.config.settings import gather, read_plain, words_of
 from jqcli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from jqcli.config.file import ConfigFile
-
-# The settings of a run that say which record a line has.
-VERIFY_NAMES = ("handler", "input_format", "key", "tenant", "limit", "max_line", "dedupe", "output", "dlq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ def build_verify_settings(
     installed: Iterable[HandlerSpec] = (),
 ) -> VerifySettings:
     """Return the settings of a verification, from the same places as those of a run; raises UsageError."""
-    given = merge(values, environment, file)
+    given = gather(values, environment, file)
     inputs = expand_inputs(words_of(values.get("inputs")), stdin_tty=stdin_tty)
     output = _find_results(given, inputs)
     dlq = find_dlq(given, inputs, output)

@@ -58,12 +58,15 @@ class Progress:
 
 
 class RedriveLog:
-    """The open and locked file of one redrive. Raises LockedError where another redrive of this DLQ is at work."""
+    """The open and locked file of one redrive.
 
-    def __init__(self, dlq: str) -> None:
+    Raises LockedError where another redrive of this DLQ is at work; `patience` waits for its end first.
+    """
+
+    def __init__(self, dlq: str, patience: Patience | None = None) -> None:
         self.dlq = dlq
         self.path = log_path(dlq)
-        self._fd = _lock(self.path, dlq)
+        self._fd = _lock(self.path, dlq, patience or Patience(0.0))
         cut_torn_tail(self._fd, self.path)
         self._lines = LetterFile(self.path)
         self._is_synced = True
@@ -194,14 +197,14 @@ def new_path(dlq: str) -> str:
     return f"{dlq}.redrive.new"
 
 
-def _lock(path: str, dlq: str) -> int:
+def _lock(path: str, dlq: str, patience: Patience) -> int:
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise FileError(f"{path}: {error.strerror}") from error
         try:
-            lock_for_run(fd, path, Patience(0.0))
+            lock_for_run(fd, dlq, patience)
         except LockedError:
             holder = find_holder(fd)
             os.close(fd)

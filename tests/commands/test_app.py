@@ -15,8 +15,8 @@ from jqcli import __version__
 from jqcli.commands import main, make_app
 from jqcli.commands.ending import end
 from jqcli.commands.option import read_environment
-from jqcli.config import OPTION_NAMES, ConfigFile
-from jqcli.config.given import variable_of
+from jqcli.config import OPTION_NAMES, OPTIONS, VERIFY_OPTIONS, ConfigFile
+from jqcli.config.given import option_of, variable_of
 from jqcli.errors import FileError, LockedError, ReaderGoneError
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +110,33 @@ def test_every_option_is_in_the_help_and_reads_its_variable():
     assert read_environment({variable_of(name): "x" for name in OPTION_NAMES}) == dict.fromkeys(OPTION_NAMES, "x")
     assert params["config"].envvar == "JQ_RUN_CONFIG"
     assert params["profile"].envvar == "JQ_RUN_PROFILE"
+
+
+def test_every_command_takes_the_options_of_a_run_from_one_table():
+    """A new row is in `run`, `check` and `dlq retry` at once, and in `verify` where it says something there."""
+    root = get_command(make_app())
+    taken = {name: {param.name for param in root.commands[name].params} for name in ("run", "check", "verify")}
+    retry = {param.name: param for param in root.commands["dlq"].commands["retry"].params}
+    names = set(OPTION_NAMES)
+    assert (taken["run"] & names, names - taken["check"]) == (names, {"dry_run"})
+    assert taken["verify"] & names == {option.name for option in VERIFY_OPTIONS}
+    assert retry.keys() >= names
+    assert {name for name in names if getattr(retry[name], "hidden", False)} == {
+        one.name for one in OPTIONS if one.refused
+    }
+
+
+@pytest.mark.parametrize("option", [one for one in OPTIONS if one.refused], ids=lambda one: one.name)
+def test_what_a_redrive_cannot_take_is_refused_with_the_reason(option, capsys):
+    words = [option_of(option.name), *(["x"] if option.metavar else [])]
+    assert main(["dlq", "retry", "none.jsonl", *words]) == 2
+    assert capsys.readouterr().err == f"jq-run: {option_of(option.name)}: {option.refused}\n"
+
+
+def test_one_trace_is_not_written_for_several_dlqs(capsys):
+    assert main(["dlq", "retry", "a.jsonl", "b.jsonl", "--trace", "t.json"]) == 2
+    assert "one DLQ at a time" in capsys.readouterr().err
+    assert main(["dlq", "retry", "a.jsonl", "a.jsonl", "--trace", "t.json"]) == 0
 
 
 def test_a_word_that_is_no_file_and_near_a_command_is_an_error_with_a_hint(ran, capsys):

@@ -91,6 +91,16 @@ def test_letters_of_any_bytes_are_read_or_refused_by_name(data):
     read(take_letters, data)
 
 
+@pytest.mark.parametrize(
+    "changed, status",
+    [({}, "dead"), ({"output": "/other"}, None), ({"output": None}, None), ({"key": f"5f01ac:{HASH}"}, None)],
+    ids=["own", "other-results", "stdout", "other-tag"],
+)
+def test_in_a_shared_file_only_the_letters_of_this_command_line_settle_anything(changed, status):
+    settled = read(take_letters, json.dumps(LETTER | changed).encode() + b"\n")
+    assert settled.claim(bytes.fromhex(HASH), bytes(8)) == status
+
+
 @given(spoil(RESULT))
 @example(json.dumps({"id": "a", "key": KEY, "status": "completed"}, separators=(",", ":")).encode() + b"\n")
 @example(b'{"id":"a","key":"%b","status":"completed","result":}\n' % KEY.encode())

@@ -450,6 +450,26 @@ def test_letters_that_another_run_appends_meanwhile_are_kept(folder):
     assert nothing_is_left_beside(folder)
 
 
+def test_a_second_retry_waits_for_the_first_where_it_is_told_to(folder):
+    bury(folder, [{"n": 0}])
+    (folder / "wait.py").write_text(
+        "import os, time\n"
+        "def third(payload):\n"
+        "    open('started', 'w').close()\n"
+        "    while not os.path.exists('go'):\n"
+        "        time.sleep(0.01)\n"
+    )
+    words = ("dlq", "retry", "jobs.dlq.jsonl", "-H", "wait.py:third", *ONCE)
+    first = folder.start(*words, deed=False)
+    wait_for((folder / "started").exists)
+    second = folder.start(*words, "--lock-wait", "60s", "-v", deed=False)
+    assert b"waiting for it to end" in second.stderr.readline()
+    (folder / "go").write_text("")
+    assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    assert nothing_is_left_beside(folder)
+
+
 def test_a_letter_is_written_again_where_somebody_took_the_dlq_away(folder):
     """As `--fresh` of another run does: a job that is dead is never without a letter."""
     bury(folder, [{"n": 0}, {"n": 1}])

@@ -19,15 +19,16 @@ from jqcli.core.limit import Rate
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
 from jqcli.edge.lock import Patience
-from jqcli.edge.outputs import Outputs, Place, is_journal, journal_path, open_outputs
+from jqcli.edge.outputs import Destination, Outputs, is_journal, journal_path, open_outputs
 from jqcli.edge.spill import Spill
+from jqcli.edge.stderr import say
 from jqcli.errors import FileError, LockedError, printable
 from jqcli.finder import Finder
 from jqcli.intake import Bounds
 from jqcli.loop import Loop, Parts
 from jqcli.recorder import Recorder
 from jqcli.tag import explain_tag, name_of, tag_of
-from jqcli.voice import is_talkative, say
+from jqcli.voice import is_talkative
 
 if TYPE_CHECKING:
     import selectors
@@ -47,8 +48,8 @@ _BATCHES_A_WORKER = 4
 
 def open_files(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
     """Open results and DLQ, and read what earlier runs settled; raises StopNow when that is not wanted any more."""
-    place = place_of(settings, stdout_fd, is_wanted)
-    return open_outputs(place, patience_of(settings, is_wanted))
+    destination = destination_of(settings, stdout_fd, is_wanted)
+    return open_outputs(destination, patience_of(settings, is_wanted))
 
 
 def patience_of(settings: Settings, is_wanted: Callable[[], bool]) -> Patience:
@@ -56,9 +57,9 @@ def patience_of(settings: Settings, is_wanted: Callable[[], bool]) -> Patience:
     return Patience(settings.lock_wait, is_wanted, say if is_talkative(settings) else lambda _: None)
 
 
-def place_of(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Place:
+def destination_of(settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Destination:
     """Return where a run writes."""
-    return Place(
+    return Destination(
         output=settings.output,
         dlq=settings.dlq,
         tag=tag_of(settings),

@@ -15,10 +15,11 @@ from jqcli.edge.outputs import is_journal
 from jqcli.edge.runtime import own_folder, status_path
 from jqcli.edge.screen import open_screen
 from jqcli.edge.status import About, StatusFile
+from jqcli.edge.stderr import say
 from jqcli.edge.text import shell_line
 from jqcli.edge.trace import Trace
 from jqcli.errors import printable
-from jqcli.voice import retry_words, say
+from jqcli.voice import retry_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable

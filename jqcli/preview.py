@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.assembly import place_of
+from jqcli.assembly import destination_of
 from jqcli.core.forecast import EARLIER, Forecast, Foretold
 from jqcli.core.prepare import Lines
 from jqcli.edge.feed import wait_for
 from jqcli.edge.outputs import read_settled
 from jqcli.edge.source import Block, Oversized, Source
+from jqcli.edge.stderr import say
 from jqcli.edge.text import safe
 from jqcli.run import refuse_records, scheme_of
 from jqcli.voice import say
@@ -97,7 +98,7 @@ def _foretell(settings: Settings, most: int) -> Iterator[tuple[str, Foretold]]:
     for path in settings.inputs:
         refuse_records(path)
     source = Source(settings.inputs, max_line=settings.max_line)
-    settled = read_settled(place_of(settings, _STDOUT, lambda: True))
+    settled = read_settled(destination_of(settings, _STDOUT, lambda: True))
     mark = "m" + os.urandom(8).hex()
     forecast = Forecast(scheme_of(settings), settled, mark, dedupe=settings.dedupe)
     left = inf if settings.limit is None else settings.limit

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from jqcli.assembly import patience_of, place_of
+from jqcli.assembly import destination_of, patience_of
 from jqcli.core.codec import Scheme, read_line
 from jqcli.core.letter import Letter, claim_of, extend_letter, find_members, letter_of
 from jqcli.core.prepare import id_text, key_member
@@ -43,6 +43,7 @@ from jqcli.edge.outputs import Outputs, is_journal, open_results
 from jqcli.edge.redrive_log import Header, RedriveLog, again_line, amend_line
 from jqcli.edge.redrive_outputs import Done, NotedStream, RedriveLetters
 from jqcli.edge.redrive_source import RedriveSource, Row
+from jqcli.edge.stderr import say
 from jqcli.edit import MOST
 from jqcli.errors import FileError, UsageError
 from jqcli.model import Job, Line, Unusable
@@ -145,7 +146,7 @@ class _Lives:
     def open(self, settings: Settings, stdout_fd: int, is_wanted: Callable[[], bool]) -> Outputs:
         """Open the results, and write down that the redrive begins."""
         done = Done(wanted=None if self._selection.may_change else self._selection.keys)
-        results = open_results(place_of(settings, stdout_fd, is_wanted), done, patience_of(settings, is_wanted))
+        results = open_results(destination_of(settings, stdout_fd, is_wanted), done, patience_of(settings, is_wanted))
         self._selection.keys.clear()
         path = _results_path(settings)
         if self._log.header is None:

@@ -15,6 +15,7 @@ from jqcli.edge.interrupt import Interrupts
 from jqcli.edge.printed import Printed
 from jqcli.edge.screen import is_live
 from jqcli.edge.source import Source
+from jqcli.edge.stderr import say
 from jqcli.edge.systemd import take_notifier
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, Specs, pack_setup
@@ -62,7 +63,7 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
     if settings.ping is None:
         return _execute(settings, redrive, None)
     from jqcli.edge.ping import Ping  # noqa: PLC0415 - brings urllib with it, 50 ms
-    from jqcli.voice import is_talkative, say  # noqa: PLC0415 - as below
+    from jqcli.voice import is_talkative  # noqa: PLC0415 - as below
 
     ping = Ping(settings.ping, say if is_talkative(settings) else lambda _: None)
     code = JqcliError.exit_code
@@ -133,7 +134,7 @@ def _open_source(settings: Settings) -> Source:
 
 def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | None) -> int:
     """Run the loop, and say what came of it however it ends."""
-    from jqcli.voice import say, say_end  # noqa: PLC0415 - see above
+    from jqcli.voice import say_end  # noqa: PLC0415 - see above
 
     problem: JqcliError | None = None
     code, has_letters = JqcliError.exit_code, True

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jqcli.edge.digest import summary_object, summary_text
-from jqcli.edge.level import INFO, WARNING, add_level
+from jqcli.edge.level import INFO, WARNING
 from jqcli.edge.outputs import is_journal
-from jqcli.edge.text import safe, shell_line
+from jqcli.edge.stderr import say, write
+from jqcli.edge.text import shell_line
 
 if TYPE_CHECKING:
     from jqcli.config import Settings
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
     from jqcli.edge.outputs import Outputs
 
 _READER_GONE = 141
-
-
-def say(text: str) -> None:
-    """Say one line on stderr."""
-    _write(f"jq-run: {safe(text, 2000)}\n", INFO)
 
 
 def say_beginning(settings: Settings, outputs: Outputs) -> None:
@@ -48,11 +42,11 @@ def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_
     if settings.summary == "json":
         found = summary_object(snapshot, run=run, exit_code=code, results=results, dlq=dlq)
         # Not orjson: an id may be an integer of any size, and a terminal must get no C1 control nor bidi mark.
-        _write(json.dumps(found, separators=(",", ":")) + "\n", None)
+        write(json.dumps(found, separators=(",", ":")) + "\n", None)
     elif _is_digest_wanted(settings, code):
         retry = retry_command(settings) if dlq is not None and snapshot.dead else None
         text = summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry)
-        _write(text, WARNING if code else INFO)
+        write(text, WARNING if code else INFO)
 
 
 def retry_command(settings: Settings) -> str:
@@ -72,11 +66,3 @@ def _is_digest_wanted(settings: Settings, code: int) -> bool:
     if settings.summary == "none" or settings.quiet or code == _READER_GONE:
         return False
     return code != 0 or os.isatty(2)
-
-
-def _write(text: str, level: int | None) -> None:
-    text = text if level is None else add_level(text, level)
-    if sys.stderr is not None:  # None where fd 2 is closed
-        with suppress(OSError):
-            sys.stderr.write(text)
-            sys.stderr.flush()

@@ -53,20 +53,20 @@ def own_imports_of(module):
     return {name for name in imports_of(module) if name in MODULES} - {module}
 
 
-def place_of(module):
+def part_of(module):
     """Return the part of the package in which a module stands."""
     return module.partition(".")[2].partition(".")[0]
 
 
 def floor_of(module):
-    place = place_of(module)
-    return 0 if place in GROUND else FLOORS.get(place, JOINING)
+    part = part_of(module)
+    return 0 if part in GROUND else FLOORS.get(part, JOINING)
 
 
 @EVERY
 def test_imports_point_down_only(module):
     for target in own_imports_of(module):
-        is_own_part = place_of(target) == place_of(module) and place_of(module) in FLOORS
+        is_own_part = part_of(target) == part_of(module) and part_of(module) in FLOORS
         is_level = floor_of(target) == floor_of(module) and floor_of(module) in (0, JOINING)
         assert floor_of(target) < floor_of(module) or is_own_part or is_level, f"{module} imports {target}"
 
@@ -74,9 +74,9 @@ def test_imports_point_down_only(module):
 @EVERY
 def test_engine_edge_and_config_do_not_know_each_other(module):
     beside = {"engine", "edge", "config"}
-    if place_of(module) in beside:
-        known = {place_of(target) for target in own_imports_of(module)}
-        assert not known & (beside - {place_of(module)})
+    if part_of(module) in beside:
+        known = {part_of(target) for target in own_imports_of(module)}
+        assert not known & (beside - {part_of(module)})
 
 
 def test_there_are_no_import_cycles_lazy_ones_included():
@@ -96,7 +96,7 @@ def test_there_are_no_import_cycles_lazy_ones_included():
 
 @EVERY
 def test_the_core_touches_no_clock_no_dice_and_no_world(module):
-    if place_of(module) == "core":
+    if part_of(module) == "core":
         assert not {name.partition(".")[0] for name in imports_of(module)} & FORBIDDEN_IN_CORE
 
 
@@ -104,7 +104,7 @@ def test_the_core_touches_no_clock_no_dice_and_no_world(module):
 def test_an_optional_dependency_is_imported_in_one_file_and_only_inside_a_function(name, place):
     users = [module for module in MODULES if any(each.partition(".")[0] == name for each in imports_of(module))]
     assert len(users) == 1
-    assert place_of(users[0]) == place
+    assert part_of(users[0]) == place
     at_top = [
         node for node in ast.parse(MODULES[users[0]].read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))
     ]

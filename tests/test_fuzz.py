@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jqcli import value as v
 from jqcli.config import load_config
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, find_handler
-from jqcli.core.codec import follow
+from jqcli.core.codec import value_at
 from jqcli.engine.handler import load_handler
 from jqcli.errors import HandlerLoadError, UsageError
 from jqcli.policy import POLICY_PARSERS
@@ -116,7 +116,7 @@ def test_whatever_an_option_is_given_is_a_value_or_refused_with_a_reason(parse, 
 @example("", {"": {"": 1}})
 def test_a_path_that_is_allowed_can_be_followed_into_any_payload(path, payload):
     if read(v.dotted_path, path) is not None:
-        follow(payload, path)
+        value_at(payload, path)
 
 
 @given(TEXTS)

@@ -11,13 +11,13 @@ import typer
 
 from jqcli.commands.choosing import AsJson, Paths, takes_choice
 from jqcli.commands.dlqgroup import DlqGroup
-from jqcli.commands.ending import say
 from jqcli.commands.plain import PlainCommand
 from jqcli.commands.retry import retry
 from jqcli.core.choice import Choice, Group, Groups
 from jqcli.edge.letter import LetterFiles, open_letters
-from jqcli.edge.letter_page import group_object, group_text, letter_page, letter_row, retry_command
+from jqcli.edge.letter_page import group_command, group_object, group_text, letter_page, letter_row
 from jqcli.edge.merge import drop_letters, tidy
+from jqcli.edge.stderr import say
 from jqcli.errors import UsageError
 from jqcli.origin import is_trusted
 
@@ -37,7 +37,7 @@ def summary(paths: Paths, choice: Choice, as_json: AsJson = False) -> int:
             groups.add(letter, verdict)
         _say_torn(letters)
     for each in groups.largest_first():
-        command = retry_command(paths, each.verdict.reason, each.fingerprint, needs_handler=_needs_handler(each))
+        command = group_command(paths, each.verdict.reason, each.fingerprint, needs_handler=_needs_handler(each))
         _write([group_object(each, command) if as_json else group_text(each, command).encode()])
     if groups.beyond:
         say(f"{groups.beyond:,} letters of further groups are not shown")

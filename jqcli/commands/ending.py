@@ -7,13 +7,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from typer import TyperException
 
-from jqcli.edge.level import ERROR, INFO, add_level
-from jqcli.edge.text import safe
+from jqcli.edge.level import ERROR
+from jqcli.edge.stderr import say_lines
 from jqcli.errors import FileError, JqcliError, ReaderGoneError
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 BUG = 70
 _FRAMES = 5
-_LINE = 2000
 
 
 def end(command: Callable[[], object]) -> int:
@@ -35,14 +33,14 @@ def end(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except JqcliError as error:
-        say(str(error), ERROR)
+        say_lines(str(error), ERROR)
         return error.exit_code
     except TyperException as error:
-        say(_first_small(error.format_message().rstrip(".")), ERROR)
+        say_lines(_first_small(error.format_message().rstrip(".")), ERROR)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - whatever it is, the system's or ours
         message, code = _blame(error)
-        say(message, ERROR)
+        say_lines(message, ERROR)
         return code
     return code if isinstance(code, int) else 0
 
@@ -67,15 +65,6 @@ def watch_stdout() -> None:
     errors = "strict" if sys.stdout is None else sys.stdout.errors
     raw = io.BufferedWriter(_Stdout(1, "w", closefd=False))
     sys.stdout = io.TextIOWrapper(raw, encoding, errors, line_buffering=is_terminal)
-
-
-def say(message: str, level: int = INFO) -> None:
-    """Tell people something, on stderr; control bytes are shown, not sent to the terminal."""
-    lines = [safe(line, _LINE) for line in message.split("\n")]
-    stream: TextIO | None = sys.stderr  # None where fd 2 is closed, and then print would take stdout
-    if stream is not None:
-        with suppress(OSError):
-            print(add_level("jq-run: " + "\n".join(lines), level), file=stream, flush=True)
 
 
 def _first_small(text: str) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jqcli.commands.ending import say
 from jqcli.commands.option import parameters_of, takes
 from jqcli.config import HandlerSpec, installed_handlers, load_config
+from jqcli.edge.stderr import say
 from jqcli.edge.text import safe
 
 

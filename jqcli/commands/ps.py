@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from jqcli.commands.ending import say
 from jqcli.edge.status import Status, running_runs
+from jqcli.edge.stderr import say
 from jqcli.edge.text import safe, show_percent, show_rate
 from jqcli.quantity import format_duration
 

@@ -20,7 +20,6 @@ from jqcli.commands.choosing import (
     read_choice,
     read_number,
 )
-from jqcli.commands.ending import say
 from jqcli.commands.option import given_options, parameters_of, read_environment, takes
 from jqcli.config import OPTIONS, ConfigFile, Settings, build_settings, installed_handlers, load_config, usable_cpus
 from jqcli.config.given import Given, option_of, pick
@@ -28,6 +27,7 @@ from jqcli.config.settings import choose_voice, gather
 from jqcli.core.amend import change_line, parse_change
 from jqcli.core.letter import Letter, text_of
 from jqcli.edge.lock import Patience
+from jqcli.edge.stderr import say
 from jqcli.errors import UsageError
 from jqcli.value import flag, seconds, text
 

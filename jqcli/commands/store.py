@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jqcli import value as v
-from jqcli.commands.ending import say
 from jqcli.commands.plain import PlainCommand
 from jqcli.config.given import Given, Layer, pick
 from jqcli.core.record import timestamp
+from jqcli.edge.stderr import say
 from jqcli.edge.storekeep import Part, forget_handler, forget_key, prune, read_stats
 from jqcli.edge.text import safe
 from jqcli.errors import FileError, UsageError

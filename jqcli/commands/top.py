@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from jqcli.commands.ending import say
 from jqcli.edge.interrupt import Interrupts
 from jqcli.edge.runtime import is_alive
 from jqcli.edge.screen import open_screen
 from jqcli.edge.status import Status, read_status, running_runs
+from jqcli.edge.stderr import say
 from jqcli.errors import ReaderGoneError, UsageError
 
 _LOOK_EVERY = 0.5  # seconds; the file is replaced once a second

@@ -175,7 +175,7 @@ def _given_key(envelope: dict[str, Any], payload: Any, scheme: Scheme) -> str | 
     given = _word(envelope, "key")
     if given is not None or scheme.key_path is None:
         return given
-    found = follow(payload, scheme.key_path)
+    found = value_at(payload, scheme.key_path)
     if found is None or isinstance(found, bool) or not isinstance(found, (str, int)):
         raise InvalidJobError(f"no string or integer at --key {scheme.key_path}")
     return found
@@ -188,7 +188,7 @@ def _read_asks(envelope: dict[str, Any], payload: Any, scheme: Scheme) -> Asks:
         raise InvalidJobError(f"no handler {handler!r} is registered{near}")
     tenant = _word(envelope, "tenant")
     if tenant is None and scheme.tenant_path is not None:
-        found = follow(payload, scheme.tenant_path)
+        found = value_at(payload, scheme.tenant_path)
         tenant = found if isinstance(found, (str, int)) and not isinstance(found, bool) else None
     return Asks(
         handler=handler,
@@ -255,10 +255,10 @@ def _to_float(member: str, value: float) -> float:
         raise InvalidJobError(f"`{member}` is larger than any double") from None
 
 
-def follow(payload: Any, path: str) -> Any:
+def value_at(payload: Any, path: str) -> Any:
     """Return what stands at a dotted path, or None.
 
-    >>> follow({"user": {"id": 7}}, "user.id")
+    >>> value_at({"user": {"id": 7}}, "user.id")
     7
     """
     for part in path.split("."):

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.aside import Chain
-from jqcli.core.codec import canonical, follow
+from jqcli.core.codec import canonical, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -117,5 +117,5 @@ def _breaker_name(job: Job, by: str | None) -> str | None:
 
 def _name_at(job: Job, path: str) -> str | None:
     """Return what stands at a path as a name; what is no text as its JSON."""
-    found = follow(job.payload, path)
+    found = value_at(job.payload, path)
     return found if found is None or isinstance(found, str) else canonical(found).decode(errors="replace")

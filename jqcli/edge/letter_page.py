@@ -20,7 +20,7 @@ _WHOLE = 1_000_000  # a page is there to be read to its end
 _LINE = 120
 
 
-def retry_command(paths: Sequence[str], reason: str, fingerprint: str, *, needs_handler: bool) -> str:
+def group_command(paths: Sequence[str], reason: str, fingerprint: str, *, needs_handler: bool) -> str:
     """Return the command line that retries a group; `needs_handler` where the letters' own will not be used."""
     words = ["jq-run", "dlq", "retry", *paths, "--reason", reason, "--group", fingerprint]
     return shell_line(words) + (" -H HANDLER" if needs_handler else "")

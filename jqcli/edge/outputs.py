@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NO_PATIENCE = Patience(0.0)
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where this run writes, and how its keys are tagged; `output` is None for stdout.
 
     `explain` says in words what a record with another tag was made by; `stdout_fd` is where stdout's reader is;
@@ -70,73 +70,73 @@ def journal_path(output: str | None) -> str | None:
     return printable(os.path.abspath(output)) if output is not None and is_journal(output) else None
 
 
-def open_outputs(place: Place, patience: Patience = NO_PATIENCE) -> Outputs:
+def open_outputs(to: Destination, patience: Patience = NO_PATIENCE) -> Outputs:
     """Open results and DLQ of a run; where another run has the results, wait for it with `patience`.
 
     Raises LockedError where another run has the results, ForeignFileError where a file is not this run's, FileError
     where it cannot be opened, and StopNow when it is not wanted any more. Then no file was changed.
     """
-    tidy(place.dlq)
+    tidy(to.dlq)
     settled = Settled()
     renamed: list[str] = []
-    if not is_journal(place.output):
-        stream = _open_stream(place)
-        return Outputs(stream, _open_letters(place, None, settled, renamed), settled, renamed)
-    assert place.output is not None  # noqa: S101 - a journal has a path
-    is_new = not os.path.exists(place.output)
-    fd = _lock_results(place.output, patience)
+    if not is_journal(to.output):
+        stream = _open_stream(to)
+        return Outputs(stream, _open_letters(to, None, settled, renamed), settled, renamed)
+    assert to.output is not None  # noqa: S101 - a journal has a path
+    is_new = not os.path.exists(to.output)
+    fd = _lock_results(to.output, patience)
     try:
-        if place.fresh and os.fstat(fd).st_size:
-            renamed.append(_set_aside(place.output))
+        if to.fresh and os.fstat(fd).st_size:
+            renamed.append(_set_aside(to.output))
             os.close(fd)
-            fd = _lock_results(place.output, patience)
-        read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
-        check_tail(fd, place.output)
-        letters = _open_letters(place, journal_path(place.output), settled, renamed)
-        cut_torn_tail(fd, place.output)
-        return Outputs(ResultsFile(fd, place.output), letters, settled, renamed)
+            fd = _lock_results(to.output, patience)
+        read_results(fd, to.output, to.tag, settled, to.explain, to.is_wanted)
+        check_tail(fd, to.output)
+        letters = _open_letters(to, journal_path(to.output), settled, renamed)
+        cut_torn_tail(fd, to.output)
+        return Outputs(ResultsFile(fd, to.output), letters, settled, renamed)
     except BaseException:
         if is_new and not os.fstat(fd).st_size:
             failpoint.hit("results.unlink")
-            os.unlink(place.output)
+            os.unlink(to.output)
         os.close(fd)
         raise
 
 
-def open_results(place: Place, settled: Settled, patience: Patience = NO_PATIENCE) -> Results:
+def open_results(to: Destination, settled: Settled, patience: Patience = NO_PATIENCE) -> Results:
     """Open the results alone, for a redrive, and read into `settled` what of them matters to it."""
-    if not is_journal(place.output):
-        return _open_stream(place)
-    assert place.output is not None  # noqa: S101 - a journal has a path
-    fd = _lock_results(place.output, patience)
+    if not is_journal(to.output):
+        return _open_stream(to)
+    assert to.output is not None  # noqa: S101 - a journal has a path
+    fd = _lock_results(to.output, patience)
     try:
-        read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
-        check_tail(fd, place.output)
-        cut_torn_tail(fd, place.output)
+        read_results(fd, to.output, to.tag, settled, to.explain, to.is_wanted)
+        check_tail(fd, to.output)
+        cut_torn_tail(fd, to.output)
     except BaseException:
         os.close(fd)
         raise
-    return ResultsFile(fd, place.output)
+    return ResultsFile(fd, to.output)
 
 
-def read_settled(place: Place) -> Settled:
+def read_settled(to: Destination) -> Settled:
     """Return what `open_outputs` would find settled; takes no lock, makes no file and changes none.
 
     Raises ForeignFileError and FileError as that does.
     """
     settled = Settled()
-    if place.fresh or not is_journal(place.output):
+    if to.fresh or not is_journal(to.output):
         return settled
-    assert place.output is not None  # noqa: S101 - a journal has a path
-    output = journal_path(place.output)
-    with _reading(place.output) as fd:
+    assert to.output is not None  # noqa: S101 - a journal has a path
+    output = journal_path(to.output)
+    with _reading(to.output) as fd:
         if fd is not None:
-            read_results(fd, place.output, place.tag, settled, place.explain, place.is_wanted)
-            check_tail(fd, place.output)
-    with _reading(place.dlq) as fd:
+            read_results(fd, to.output, to.tag, settled, to.explain, to.is_wanted)
+            check_tail(fd, to.output)
+    with _reading(to.dlq) as fd:
         if fd is not None:
-            read_letters(fd, place.dlq, place.tag, output, settled, place.is_wanted)
-            check_tail(fd, place.dlq)
+            read_letters(fd, to.dlq, to.tag, output, settled, to.is_wanted)
+            check_tail(fd, to.dlq)
     return settled
 
 
@@ -173,31 +173,31 @@ def _lock_results(path: str, patience: Patience) -> int:
         os.close(fd)
 
 
-def _open_stream(place: Place) -> ResultsStream:
-    if place.output is None:
-        return ResultsStream(place.stdout_fd, "stdout")
+def _open_stream(to: Destination) -> ResultsStream:
+    if to.output is None:
+        return ResultsStream(to.stdout_fd, "stdout")
     try:
         # Non-blocking, or a FIFO that nobody reads would hold the run up for ever.
-        fd = open_target(place.output, os.O_WRONLY | os.O_NONBLOCK)
+        fd = open_target(to.output, os.O_WRONLY | os.O_NONBLOCK)
         os.set_blocking(fd, True)
-        return ResultsStream(fd, place.output)
+        return ResultsStream(fd, to.output)
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise FileError(f"{place.output}: nobody reads from it") from None
-        raise FileError(f"{place.output}: {error.strerror}") from error
+            raise FileError(f"{to.output}: nobody reads from it") from None
+        raise FileError(f"{to.output}: {error.strerror}") from error
 
 
-def _open_letters(place: Place, output: str | None, settled: Settled, renamed: list[str]) -> Letters:
+def _open_letters(to: Destination, output: str | None, settled: Settled, renamed: list[str]) -> Letters:
     """Open the DLQ; with `output`, read which lines its letters settle."""
-    if os.path.exists(place.dlq) and not os.path.isfile(place.dlq):
-        raise FileError(f"{place.dlq}: is no regular file")
-    if place.fresh and os.path.exists(place.dlq) and os.path.getsize(place.dlq):
-        renamed.append(_set_aside_locked(place.dlq))
-    letters = Letters(place.dlq)
+    if os.path.exists(to.dlq) and not os.path.isfile(to.dlq):
+        raise FileError(f"{to.dlq}: is no regular file")
+    if to.fresh and os.path.exists(to.dlq) and os.path.getsize(to.dlq):
+        renamed.append(_set_aside_locked(to.dlq))
+    letters = Letters(to.dlq)
     with letters.locked() as fd:
-        read_letters(fd, place.dlq, place.tag, output, settled, place.is_wanted)
-        check_tail(fd, place.dlq)
-        cut_torn_tail(fd, place.dlq)
+        read_letters(fd, to.dlq, to.tag, output, settled, to.is_wanted)
+        check_tail(fd, to.dlq)
+        cut_torn_tail(fd, to.dlq)
     return letters
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jqcli.edge.outputs import Place, open_outputs
+from jqcli.edge.outputs import Destination, open_outputs
 from jqcli.errors import StopNow
 
 TAG = "5f01ab"
@@ -36,7 +36,7 @@ def test_reading_back_ends_within_a_block_when_it_is_not_wanted_and_changes_noth
         asked += 1
         return asked <= reads
 
-    place = Place(str(results), str(dlq), TAG, explain=str, is_wanted=is_wanted)
+    place = Destination(str(results), str(dlq), TAG, explain=str, is_wanted=is_wanted)
     with pytest.raises(StopNow):
         open_outputs(place)
     assert asked == reads + 1

@@ -69,6 +69,28 @@ def finished(batch, count):
     return Finished(batch, [record(at) for at in range(count)], count, 0, [], range(count))
 
 
+def test_a_result_counts_when_it_is_in_its_file(results, letters):
+    recorder = make(results, letters)
+    recorder.finish(finished(1, 3), None)
+    assert (recorder.tally.completed, recorder.tally.attempts) == (3, 3)
+    results.room = 0
+    with pytest.raises(FileError):
+        recorder.finish(finished(2, 2), None)
+    assert (recorder.tally.completed, recorder.tally.attempts) == (3, 3)
+
+
+def test_every_line_is_read_once_and_settled_once_blank_ones_excepted(results, letters):
+    recorder = make(results, letters)
+    recorder.settle(do.Opened(1, 9))
+    recorder.settle(do.Pass(1, [0, 1, 2, 3, 4, 5], {None: 2, "completed": 1, "duplicate": 1, "dead": 1, "conflict": 1}))
+    recorder.finish(finished(1, 1), None)
+    recorder.settle(bury())
+    recorder.flush()
+    tally = recorder.tally
+    assert (tally.read, tally.completed, tally.duplicate, tally.dead) == (7, 2, 1, 3)
+    assert (tally.settled_before, tally.dead_before, tally.unfinished) == (4, 2, 1)
+
+
 def test_a_letter_counts_when_it_is_in_its_file(results, letters):
     recorder = make(results, letters)
     recorder.settle(bury())

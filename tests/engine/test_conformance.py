@@ -19,11 +19,12 @@ from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.inline import Inline
-from jqcli.engine.memory import PAGE_SIZE
+from jqcli.engine.memory import PAGE_SIZE, REVOKED
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, pack_setup
 from jqcli.errors import HandlerLoadError
 from jqcli.policy import Policy
+from tests.command import wait_for
 
 TAG = "5f01ab"
 MAX_RESULT = 4 << 20
@@ -810,6 +811,20 @@ def test_a_stuck_attempt_that_dies_after_its_rest_was_taken_is_charged_once(pair
     pair.finish(stuck)
     assert {index: failure.verdict for index, failure in pair.failures[stuck].items()} == {0: "timeout"}
     assert pair.returned[stuck] == [1]
+
+
+def test_work_that_is_wanted_back_twice_is_given_back_once(pool):
+    """A second signal may come when the worker has stopped for the first one and nobody has heard of that yet."""
+    batch = pool.prepare([{"do": "sleep", "seconds": 0.3}, *({"do": "none"} for _ in range(5))])
+    pool.wait(lambda: pool.engine.is_busy)
+    words = pool.engine._workers[0].ledger.memory.words
+    pool.engine.revoke()
+    wait_for(lambda: not words[REVOKED])  # the worker takes it down as it stops
+    pool.engine.revoke()
+    pool.finish(batch)
+    pool.finish(pool.prepare([{"do": "none"}] * 3))
+    assert pool.engine.rows(time.monotonic(), lambda *_: "")[0].restarts == 0
+    assert not pool.failures
 
 
 def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool):

@@ -440,3 +440,12 @@ def test_what_is_left_of_a_large_batch_is_spread_over_all_workers(folder):
     shares = Counter(record["result"] for record in records[4000:])
     assert len(shares) == 2
     assert min(shares.values()) >= 50, shares
+
+
+def test_what_is_gone_on_from_is_said_in_one_line_to_whoever_watches(folder):
+    folder.write("jobs.jsonl", [{"n": n} for n in range(3)])
+    folder.run("jobs.jsonl", "-o", "results.jsonl", code=0)
+    folder.write("jobs.jsonl", [{"n": n} for n in range(4)])
+    told = "jq-run: going on: earlier runs have settled 3 lines of results.jsonl\n"
+    assert told in folder.run("jobs.jsonl", "-o", "results.jsonl", "-v", code=0).err
+    assert "going on" not in folder.run("jobs.jsonl", "-o", "results.jsonl", code=0).err

@@ -105,6 +105,11 @@ class Chronicle:
         self._failed: dict[int, list[tuple[int, float, float]]] = {}
         self._held: _Held | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._writers)
+
     def forget(self, batch: int, worker: int) -> None:
         """Note that all of a batch was told of."""
         self._release()

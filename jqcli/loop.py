@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import selectors
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core import effect as do
@@ -21,6 +22,8 @@ from jqcli.view import View
 from jqcli.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jqcli.chronicle import Chronicle
     from jqcli.claimer import Claimer
     from jqcli.core.dispatch import Dispatch
@@ -76,6 +79,7 @@ class Loop:
         self._watch = Watch(parts.selector, parts.stream_fd)
         self._interrupts = parts.interrupts
         self._halt = Halt(parts.bounds, parts.interrupts, self.tally, parts.dispatch.gate, self._cease)
+        self._untold: list[Callable[[], None]] = []  # of which no record is in its file yet
         self._asked_at = 0.0
         self._has_more = False
         parts.selector.register(parts.interrupts.fd, selectors.EVENT_READ, lambda _: parts.interrupts.drain())
@@ -107,6 +111,7 @@ class Loop:
         for event in self._engine.close(at_once=is_forced):
             self._take(event)
         self._recorder.end()
+        self._tell_written()
         self._drain_output()
 
     def _cease(self) -> None:
@@ -131,6 +136,7 @@ class Loop:
             self._take(event)
         self._ask_others(now)
         self._watch.watch_output(is_behind=self._recorder.flush())
+        self._tell_written()
         self._halt.heed_failures()
         self._recorder.sync(now)
         if now >= self.observers.due_at:
@@ -170,7 +176,7 @@ class Loop:
         name, stem = self._source.names[part.source], self._source.stems[part.source]
         if isinstance(part, Oversized):
             if self._recorder.bury_oversized(part, name, f"{stem}:{part.line}"):
-                self._chronicle.bury_oversized(part, name, f"{stem}:{part.line}")
+                self._tell_once_written(partial(self._chronicle.bury_oversized, part, name, f"{stem}:{part.line}"))
             return
         self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
 
@@ -260,9 +266,20 @@ class Loop:
                     pass
                 case _:
                     self._recorder.settle(effect)
-                    self._chronicle.settle(effect)
+                    if isinstance(effect, (do.Bury, do.Double)):
+                        self._tell_once_written(partial(self._chronicle.settle, effect))
         self._recorder.flush_doubles()
         self._intake.give_back(sum(each.statuses.get(None, 0) for each in effects if isinstance(each, do.Pass)))
+
+    def _tell_once_written(self, tell: Callable[[], None]) -> None:
+        """Keep what is to be told of a line until its record is written: what was told did happen."""
+        if self._chronicle.is_wanted:
+            self._untold.append(tell)
+
+    def _tell_written(self) -> None:
+        untold, self._untold = self._untold, []
+        for tell in untold:
+            tell()
 
     # Time
 

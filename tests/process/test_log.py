@@ -206,3 +206,23 @@ def test_what_the_run_itself_reads_is_not_written_over(folder, option, name):
     ran = folder.run("jobs.jsonl", "-o", "results.jsonl", option, name, code=2, deed=False)
     assert f"{option}: {name} is the file of {name} too" in ran.err
     assert (folder / name).read_text() == before
+
+
+@pytest.mark.parametrize(
+    "point, lines, event",
+    [
+        ("letters.append", [{"do": "reject"}], "dead"),
+        ("letters.append", ["x" * 2000], "dead"),
+        ("results.append", [{"n": 1}, {"n": 1}], "duplicate"),
+    ],
+    ids=["dead", "too-long", "duplicate"],
+)
+def test_nobody_is_told_of_an_end_whose_record_could_not_be_written(folder, point, lines, event):
+    """And once it is written, by the same command, everybody is."""
+    folder.write("jobs.jsonl", lines)
+    words = ("jobs.jsonl", "-o", "r.jsonl", "--max-line", "1000", "-b", "1", "--events", "events.jsonl")
+    number = 2 if event == "duplicate" else 1  # its first has a record
+    folder.run(*words, code=74, JQ_RUN_FAILPOINT=f"{point}:{number}:ENOSPC")
+    assert event not in [line["event"] for line in lines_of(folder / "events.jsonl")]
+    folder.run(*words, code=1 if event == "dead" else 0)
+    assert [line["event"] for line in lines_of(folder / "events.jsonl")].count(event) == 1

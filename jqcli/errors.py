@@ -18,9 +18,13 @@ TEXT_LIMIT = 4096  # bytes of an error's message, and of its stacktrace, that le
 
 
 class JqcliError(Exception):
-    """Base of the errors that end a run; `exit_code` is the code the command ends with."""
+    """Base of the errors that end a run.
+
+    `exit_code` is the code the command ends with; `goes_on` tells whether the same command gets further, as things are.
+    """
 
     exit_code = 70
+    goes_on = True
 
 
 class UsageError(JqcliError):
@@ -43,6 +47,12 @@ class FileError(JqcliError):
     """A file could not be read or written; the run is resumable."""
 
     exit_code = 74
+
+
+class InputError(FileError):
+    """An input cannot be read any further; what came before is jobs like any others."""
+
+    goes_on = False
 
 
 class LockedError(JqcliError):

@@ -6,12 +6,14 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.edge.cutter import Block, Oversized
+from jqcli.errors import InputError
 
 if TYPE_CHECKING:
     from jqcli.core.dispatch import Dispatch
     from jqcli.edge.feed import Feed
     from jqcli.recorder import Recorder
 
+_SO_FAR = "the lines before that are done, and the same command goes on once it can be read to its end"
 BLOCK_BYTES = 1 << 17  # of lines a batch; larger ones gain nothing and cost cache
 
 
@@ -31,7 +33,10 @@ class Bounds(NamedTuple):
 
 
 class Intake:
-    """Takes lines from the source, within the bounds of the run."""
+    """Takes lines from the source, within the bounds of the run.
+
+    `problem` is why no more can be read, where that is so; what was read before is to be done all the same.
+    """
 
     def __init__(self, source: Feed, bounds: Bounds, dispatch: Dispatch, recorder: Recorder, workers: int) -> None:
         self._source = source
@@ -40,11 +45,12 @@ class Intake:
         self._recorder = recorder
         self._share = max(1, bounds.lines // (2 * workers))
         self._jobs_left = inf if bounds.limit is None else bounds.limit
+        self.problem: InputError | None = None
 
     @property
     def is_done(self) -> bool:
         """Whether nothing more is to be read."""
-        return self._source.ended or self._jobs_left <= 0
+        return self._source.ended or self._jobs_left <= 0 or self.problem is not None
 
     @property
     def wanted(self) -> int:
@@ -57,7 +63,11 @@ class Intake:
 
     def cut(self, most: int, now: float) -> Block | Oversized | None:
         """Return the next lines, so many at most; None where there are none yet."""
-        part = self._source.cut(most, BLOCK_BYTES, now)
+        try:
+            part = self._source.cut(most, BLOCK_BYTES, now)
+        except InputError as error:
+            self.problem = InputError(f"{error}; {_SO_FAR}")
+            return None
         if part is not None:
             self._jobs_left -= 1 if isinstance(part, Oversized) else part.lines
         return part

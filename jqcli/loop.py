@@ -90,7 +90,10 @@ class Loop:
         return self._halt.stop
 
     def run(self) -> int:
-        """Run until every line is settled, or until the run is stopped; return the exit code."""
+        """Run until every line is settled, or until the run is stopped; return the exit code.
+
+        Raises InputError, once all before that is settled, where the input cannot be read to its end.
+        """
         try:
             self._recorder.begin()
             self._run()
@@ -99,6 +102,8 @@ class Loop:
             raise
         if self.stop is not None:
             return self.stop.code
+        if self._intake.problem is not None:
+            raise self._intake.problem
         return 1 if self.tally.dead else 0
 
     def _run(self) -> None:

@@ -21,7 +21,6 @@ from jqcli.edge.source import Block, Oversized, Source
 from jqcli.edge.stderr import say
 from jqcli.edge.text import safe
 from jqcli.run import refuse_records, scheme_of
-from jqcli.voice import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -49,7 +49,6 @@ from jqcli.errors import FileError, UsageError
 from jqcli.model import Job, Line, Unusable
 from jqcli.run import execute, scheme_of
 from jqcli.selection import Ask, Selection, envelope_of, find_source, select
-from jqcli.voice import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

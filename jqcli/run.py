@@ -155,7 +155,8 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | No
         loop.observers.end(replace(snapshot, cause=_cause_of(loop, problem)), code)
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
-    say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters)
+    goes_on = problem is None or problem.goes_on
+    say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters, goes_on=goes_on)
     if problem is not None:
         raise problem
     return code

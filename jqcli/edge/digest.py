@@ -36,15 +36,17 @@ def summary_text(
     results: str | None,
     dlq: str | None,
     retry_command: str | None,
+    goes_on: bool = True,
     width: int = 80,
 ) -> str:
     """Return the block for people at the end of a run: under 25 lines, no colour, ending in a newline.
 
-    `results` and `dlq` are None where there is no such file, `retry_command` where nothing is to be retried.
+    `results` and `dlq` are None where there is no such file, `retry_command` where nothing is to be retried; `goes_on`
+    tells whether the same command gets further where this one was stopped.
     """
     places = (("results", results), ("dead letters", dlq), ("retry with", retry_command))
     sections = [
-        [f"jq-run: {headline(snapshot, exit_code, resumable=results is not None)}"],
+        [f"jq-run: {headline(snapshot, exit_code, resumable=results is not None and goes_on)}"],
         _count_lines(snapshot),
         _effort_lines(snapshot),
         _error_lines(snapshot, width),
@@ -80,8 +82,8 @@ def headline(snapshot: Snapshot, exit_code: int, *, resumable: bool) -> str:
         return f"nothing to do, {why}{_dead_letters(snapshot)}"
     what = _HEADLINES.get(exit_code, f"stopped with exit code {exit_code}")
     took = f" after {format_duration(snapshot.elapsed)}, {show_rate(snapshot.mean_rate)}"
-    goes_on = "; the same command goes on from here" if resumable and exit_code in _RESUMABLE else ""
-    return f"{what}{_dead_letters(snapshot)}{took}{goes_on}"
+    then = "; the same command goes on from here" if resumable and exit_code in _RESUMABLE else ""
+    return f"{what}{_dead_letters(snapshot)}{took}{then}"
 
 
 def _dead_letters(snapshot: Snapshot) -> str:

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from jqcli.edge.unpack import MAGIC_BYTES, Unpacker, check_magic
-from jqcli.errors import FileError, UsageError, printable
+from jqcli.errors import InputError, UsageError, printable
 
 # 128 and 256 KiB are as fast, 1 MiB costs 0.06 µs more a 115-byte line, with 26,000 page faults, not 0.
 READ_BYTES = 64 * 1024
@@ -21,7 +21,7 @@ _SUFFIXES = re.compile(r"(\.(jsonl|ndjson|json|txt))?(\.(gz|bz2|xz|zst))?$", re.
 class Input:
     """The contents of a file, pipe, FIFO, terminal or socket, unpacked.
 
-    Raises UsageError at once where `path` cannot be an input, FileError later where reading fails.
+    Raises UsageError at once where `path` cannot be an input, InputError later where reading fails.
     """
 
     def __init__(self, path: str) -> None:
@@ -59,7 +59,7 @@ class Input:
             self.fd = os.open(self.path, flags) if self._inherited is None else self._inherited
             mode = os.fstat(self.fd).st_mode
         except OSError as error:
-            raise FileError(f"{self.name}: {error.strerror}") from None
+            raise InputError(f"{self.name}: {error.strerror}") from None
         self.is_pollable = not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
         if self.is_pollable:
             self._poll.register(self.fd, select.POLLIN)
@@ -92,7 +92,7 @@ class Input:
         except BlockingIOError:
             return None
         except OSError as error:
-            raise FileError(f"{self.name}: {error.strerror}") from None
+            raise InputError(f"{self.name}: {error.strerror}") from None
 
     def _check(self) -> os.stat_result:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jqcli.edge.cutter import Block, Cutter, Oversized
 from jqcli.edge.input import Input
+from jqcli.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +23,9 @@ _CALL_BYTES = 32 * 1024 * 1024
 class Source:
     """The inputs of a run, one after the other; `-` is stdin.
 
-    Raises UsageError at once, naming the input, where one cannot be read; FileError, from `cut`, where
-    reading or unpacking fails later. Memory: `max_bytes` of the block asked for, some 256 KiB as read, and
-    one line of `max_line` bytes.
+    Raises UsageError at once, naming the input, where one cannot be read; InputError, from `cut`, where
+    reading or unpacking fails later, once all whole lines before that were cut. Memory: `max_bytes` of
+    the block asked for, some 256 KiB as read, and one line of `max_line` bytes.
     """
 
     def __init__(self, paths: Sequence[str], *, max_line: int) -> None:
@@ -41,6 +42,7 @@ class Source:
         self._arrived_at: float | None = None
         self._ready_at: float | None = None
         self._is_hungry = False
+        self._problem: InputError | None = None
 
     @property
     def ended(self) -> bool:
@@ -70,16 +72,23 @@ class Source:
         budget = _CALL_BYTES + max_bytes
         while not self.ended:
             current, cutter = self._open()
-            part = cutter.cut(max_lines, max_bytes) or (cutter.cut_rest() if current.is_ended else None)
+            is_over = current.is_ended or self._problem is not None
+            part = cutter.cut(max_lines, max_bytes) or (cutter.cut_rest() if is_over else None)
             if part is not None:
                 return self._release(part)
+            if self._problem is not None:
+                raise self._problem
             if current.is_ended:
                 self._advance()
                 continue
             if budget <= 0:
                 self._ready_at = now
                 return None
-            got = self._fill(current, cutter, now)
+            try:
+                got = self._fill(current, cutter, now)
+            except InputError as error:
+                self._problem = error
+                continue
             if got is None:
                 return self._cut_waiting(cutter, now)
             budget -= got
@@ -129,7 +138,8 @@ class Source:
 
     def _release(self, part: Block | Oversized) -> Block | Oversized:
         self._arrived_at = None
-        if self._cutter and self._cutter.is_empty and self._inputs[self._index].is_ended:
+        is_whole = self._problem is None and self._inputs[self._index].is_ended
+        if self._cutter and self._cutter.is_empty and is_whole:
             self._advance()
         return part
 

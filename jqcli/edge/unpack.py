@@ -12,7 +12,7 @@ import lzma
 import zlib
 from typing import TYPE_CHECKING, Protocol
 
-from jqcli.errors import FileError, UsageError
+from jqcli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def sniff(head: bytes, *, is_whole: bool = False) -> str | None:
 class Unpacker:
     """Raw bytes in, contents out; members that follow each other are one stream.
 
-    Raises FileError, with `name` and the cause, for data that are damaged, cut short, or followed by
+    Raises InputError, with `name` and the cause, for data that are damaged, cut short, or followed by
     anything but zeros; also where unpacking takes a package that is not installed.
     """
 
@@ -232,7 +232,7 @@ class Unpacker:
                 break
             contents = self._decode(decoder, limit)
         if self._is_whole and not contents and self._decoder:
-            raise FileError(f"{self._name}: {self._kind} data are cut short")
+            raise InputError(f"{self._name}: {self._kind} data are cut short")
         return contents
 
     def _start_member(self) -> bool:
@@ -251,7 +251,7 @@ class Unpacker:
         try:
             return _DECODERS[self._kind or ""]()
         except UsageError as error:
-            raise FileError(f"{self._name}: {error}") from None
+            raise InputError(f"{self._name}: {error}") from None
 
     def _decode(self, decoder: Decoder, limit: int) -> bytes:
         piece = b""
@@ -261,7 +261,7 @@ class Unpacker:
         try:
             contents = decoder.decompress(piece, limit)
         except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
-            raise FileError(f"{self._name}: damaged {self._kind} data ({error})") from None
+            raise InputError(f"{self._name}: damaged {self._kind} data ({error})") from None
         if decoder.eof:
             self._at -= len(decoder.unused_data)
             self._decoder = None

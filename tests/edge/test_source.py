@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from jqcli.edge.cutter import Cutter
 from jqcli.edge.source import Block, Oversized, Source
 from jqcli.edge.unpack import Unpacker
-from jqcli.errors import FileError, UsageError
+from jqcli.errors import FileError, InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -408,6 +408,24 @@ def test_data_cut_short_are_an_error_at_any_place(write: Callable[..., str], pac
     for size in [*range(12, len(packed), 7), len(packed) - 1]:
         with pytest.raises(FileError, match=r"cut\.jsonl: .* cut short"):
             read_all(write(packed[:size], "cut.jsonl"))
+
+
+@every_packing
+@pytest.mark.parametrize("most", [1, 7, 100_000])
+def test_the_whole_lines_before_the_cut_come_first(
+    write: Callable[..., str], pack: Callable[[bytes], bytes], most: int
+) -> None:
+    source = Source([write(pack(LINES) + pack(LINES)[:-20], "cut")], max_line=BIG)
+    found = b""
+    while len(found) < len(LINES):
+        part = source.cut(most, BIG, 0.0)
+        assert isinstance(part, Block)
+        found += part.data
+    assert (LINES + LINES).startswith(found)
+    with pytest.raises(InputError, match="cut short"):
+        cut_all(source)
+    with pytest.raises(InputError, match="cut short"):
+        source.cut(most, BIG, 0.0)
 
 
 @every_packing

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
+import random
 
 import pytest
 
@@ -215,3 +217,22 @@ def test_payloads_that_only_look_alike_all_run_in_envelopes_and_in_depth_too(fol
     count = folder.check()
     assert count.statuses == {"completed": len(lines)}
     assert count.executions.total() == len(lines)
+
+
+@pytest.mark.parametrize("words", [[], ["-k"], ["-j", "0"]], ids=" ".join)
+def test_of_an_input_that_is_cut_short_all_lines_before_that_are_done_and_the_rest_once_it_is_whole(folder, words):
+    whole = gzip.compress("".join(json.dumps({"n": n, "x": random.random()}) + "\n" for n in range(5000)).encode())
+    folder.write("jobs.jsonl.gz", whole[: len(whole) // 2])
+    args = ("jobs.jsonl.gz", "-o", "results.jsonl", "--summary", "text", *words)
+    ran = folder.run(*args, code=74)
+    done = len((folder / "results.jsonl").read_bytes().splitlines())
+    assert 0 < done < 5000
+    assert "unfinished" not in ran.err
+    assert "cut short; the lines before that are done" in ran.err
+    assert "goes on from here" not in ran.err
+    again = folder.run(*args, code=74)
+    assert f"({done:,} settled before)" in again.err
+    assert len(folder.log) == done
+    folder.write("jobs.jsonl.gz", whole)
+    folder.run(*args, code=0)
+    assert sorted(line["n"] for line in folder.log) == list(range(5000))

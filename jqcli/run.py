@@ -94,8 +94,10 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         from jqcli.assembly import Files, make_loop, open_claimer, open_files  # noqa: PLC0415
         from jqcli.voice import say_beginning  # noqa: PLC0415
 
-        interrupts = stack.enter_context(Interrupts(lambda count: _notify(engine, count)))
-        stdout_fd = stack.enter_context(_guard_stdout()) if settings.engine == "inline" else _STDOUT
+        is_inline = settings.engine == "inline"
+        patience = settings.grace if is_inline else None
+        interrupts = stack.enter_context(Interrupts(lambda count: _notify(engine, count), patience))
+        stdout_fd = stack.enter_context(_guard_stdout()) if is_inline else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
             is_wanted = lambda: not interrupts.received  # noqa: E731 - two users

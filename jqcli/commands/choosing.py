@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from glob import glob
 from typing import Annotated, Any
 
 import typer
 
 from jqcli.commands.option import dress
 from jqcli.core.choice import REASONS, Choice
+from jqcli.edge.stderr import say
 from jqcli.errors import UsageError, suggest
 from jqcli.quantity import parse_duration
 from jqcli.value import whole
@@ -45,6 +48,17 @@ def takes_choice(command: Callable[..., int]) -> Callable[..., int]:
         return command(choice=read_choice(filters, time.time()), **said)
 
     return dress(choosing, command, filter_parameters(), without="choice")
+
+
+def say_missing(paths: Iterable[str]) -> None:
+    """Tell a human that a DLQ is not there; to a script, a missing one is an empty one."""
+    if not os.isatty(2):
+        return
+    for path in dict.fromkeys(paths):
+        folder, name = os.path.split(path)
+        if not os.path.lexists(path):
+            near = suggest(name, glob("*.dlq.jsonl", root_dir=folder or None))
+            say(f"{path}: no such file{near}, so there are no dead letters in it")
 
 
 def filter_parameters(*, without: tuple[str, ...] = ()) -> list[inspect.Parameter]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jqcli.commands.choosing import AsJson, Paths, takes_choice
+from jqcli.commands.choosing import AsJson, Paths, say_missing, takes_choice
 from jqcli.commands.dlqgroup import DlqGroup
 from jqcli.commands.plain import PlainCommand
 from jqcli.commands.retry import retry
@@ -106,6 +106,7 @@ def drop(
         raise UsageError("drop: name a filter, such as --reason or --id, or say --all")
     if not choice.is_all and everything:
         raise UsageError("drop --all: takes no filter")
+    say_missing(paths)
     for path in dict.fromkeys(paths):
         dropped = drop_letters(path, choice)
         if as_json:
@@ -122,6 +123,7 @@ dlq.command("retry", cls=PlainCommand)(retry)
 
 def _open(paths: Iterable[str]) -> LetterFiles:
     """Open files of letters, after finishing what a redrive that died has left of them."""
+    say_missing(paths)
     for path in dict.fromkeys(paths):
         if tidy(path):
             say(f"{path}: is being retried; the letters are shown as they were before")

@@ -19,6 +19,7 @@ from jqcli.commands.choosing import (
     filters_of,
     read_choice,
     read_number,
+    say_missing,
 )
 from jqcli.commands.option import given_options, parameters_of, read_environment, takes
 from jqcli.config import OPTIONS, ConfigFile, Settings, build_settings, installed_handlers, load_config, usable_cpus
@@ -73,6 +74,8 @@ def retry(
         raise UsageError("--edit and --set: take one of them")
     asked = filters_of(said) | {"max_redrives": most, "edit": edit, "set": list(change or ())}
     ask = Ask(read_choice(said, time.time()), asked, most, _amending(change or ()), edit_letters if edit else None)
+    if not choose_voice(gathered)[0]:
+        say_missing(paths)
     code = 0
     for path in dict.fromkeys(paths):
         code = max(code, redrive(path, ask, _builder(path, given, file, environment), _patience(gathered)))

@@ -11,7 +11,7 @@ from jqcli.config.flow import TENANT_NAMES, read_tenant
 from jqcli.config.given import Given, Layer
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, is_file_spec
 from jqcli.config.option import OPTION_NAMES
-from jqcli.config.path import BESIDE
+from jqcli.config.path import BESIDE, check_folder
 from jqcli.errors import UsageError, suggest
 from jqcli.policy import POLICY_NAMES, POLICY_PARSERS, Policy
 
@@ -40,8 +40,10 @@ class ConfigFile:
 def load_config(path: str | None = None, profile: str | None = None, folder: str = "") -> ConfigFile:
     """Return what the file at `path` says, or the one found in `folder` (by default the current one).
 
-    Raises UsageError for a file that cannot be read, an unknown key, a bad type or an unknown profile.
+    Raises UsageError for a file that cannot be read, an unknown key, a bad type or an unknown profile, and FileError
+    where there is no current folder.
     """
+    check_folder()
     path = path or _find(folder)
     if path is None:
         if profile is not None:

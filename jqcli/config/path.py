@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jqcli.config.given import Given, option_of, pick
-from jqcli.errors import UsageError, suggest
+from jqcli.errors import FileError, UsageError, suggest
 from jqcli.value import text
 
 if TYPE_CHECKING:
@@ -18,6 +18,14 @@ STDIN = STDOUT = "-"
 # Settings that name a further file to write.
 BESIDE = ("status_file", "metrics_file", "log_file", "events", "trace", "report")
 _SUFFIXES = re.compile(r"(\.(jsonl|ndjson|json|txt))?(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
+
+
+def check_folder() -> None:
+    """Raise FileError where the current folder was deleted: paths are looked for in it, and letters name it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise FileError(f"the current folder: {error.strerror}; it was deleted, so `cd` to another one") from None
 
 
 def stem_of(source: str) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+_AT_ONCE = 1e-6  # seconds; none at all would turn the timer off
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -18,11 +19,16 @@ class Interrupts:
 
     `fd` becomes readable with each signal, so that a selector wakes. `notify` is called inside the signal handler,
     with how many signals there were. SIGUSR1 stops nothing: it is a question, see `take_question`.
+
+    With `patience`, a first signal counts as said again after so many seconds, for a thread that runs handlers itself
+    looks at no clock meanwhile. That takes SIGALRM, unless a handler has a timer of its own running then.
     """
 
-    def __init__(self, notify: Callable[[int], None]) -> None:
+    def __init__(self, notify: Callable[[int], None], patience: float | None = None) -> None:
         self.received: list[int] = []
         self._notify = notify
+        self._patience = patience
+        self._has_timer = False
         self._before: dict[int, object] = {}
         self._is_asked = False
         self.fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -38,6 +44,8 @@ class Interrupts:
 
     def __exit__(self, *_: object) -> None:
         """Give the signals back."""
+        if self._has_timer:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         signal.set_wakeup_fd(self._wakeup_before)
@@ -61,4 +69,8 @@ class Interrupts:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is Python's
         self.received.append(number)
+        if self._patience is not None and len(self.received) == 1 and not any(signal.getitimer(signal.ITIMER_REAL)):
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._receive)
+            signal.setitimer(signal.ITIMER_REAL, max(self._patience, _AT_ONCE))
+            self._has_timer = True
         self._notify(len(self.received))

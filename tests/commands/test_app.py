@@ -263,6 +263,18 @@ def test_a_file_that_the_system_cannot_look_at_is_74_and_no_bug(ran, capsys, wor
     assert err.startswith("jq-run: xxx")
 
 
+@pytest.mark.parametrize("words", [["/etc/hosts", "-H", "m:f"], ["check", "-"], ["verify", "-"], ["dlq", "retry", "d"]])
+def test_in_a_folder_that_was_deleted_the_message_says_so(folder, capsys, words):
+    (folder / "gone").mkdir()
+    os.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    try:
+        assert main(words) == 74
+    finally:
+        os.chdir(folder)
+    assert "the current folder: " in capsys.readouterr().err
+
+
 def test_an_error_of_the_system_that_names_no_file_is_a_bug(capsys):
     assert end(lambda: os.close(999999)) == 70
     assert "a bug in jqcli: OSError" in capsys.readouterr().err

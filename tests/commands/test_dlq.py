@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jqcli.commands import main
 from jqcli.core.letter import find_members
 
 
@@ -79,8 +80,16 @@ def test_letters_of_unusable_lines_are_left_out_and_counted():
     assert err == "jq-run: 2 letters are of lines that are no job: left out\n"
 
 
-def test_a_missing_dlq_is_an_empty_one():
-    assert export("none.jsonl") == (0, "", "")
+@pytest.mark.parametrize("words", [["export"], ["list"], ["drop", "--all"], ["retry"], ["summary", "--json"]])
+def test_a_missing_dlq_is_an_empty_one_and_a_human_is_told(words, monkeypatch, capsys):
+    write("jobs.dlq.jsonl", letter("1"))
+    code, out, err = dlq(*words, "job.dlq.jsonl")
+    assert (code, out) == (0, "")
+    assert "no such file" not in err
+    monkeypatch.setattr("os.isatty", lambda fd: fd == 2)
+    assert main(["dlq", *words, "job.dlq.jsonl"]) == 0
+    said = capsys.readouterr().err
+    assert "job.dlq.jsonl: no such file (did you mean 'jobs.dlq.jsonl'?), so there are no dead letters in it" in said
 
 
 @pytest.mark.parametrize("line", ["[1]\n", "{}\n", "not json\n", '{"id":1,"key":"a","status":"completed"}\n', "{\n"])

@@ -240,3 +240,35 @@ def test_a_signal_while_earlier_results_are_read_back_ends_the_run_and_nothing_i
     assert child.stderr.read() == b"", "it was read to its end, and the run began"
     assert results.stat().st_size == size
     assert len(folder.log) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("grace", ["0", "300ms"])
+def test_in_this_process_a_job_that_does_not_end_is_left_when_the_grace_is_over(folder, number, grace):
+    """One signal is enough; the job is unfinished and not charged."""
+    folder.write("jobs.jsonl", [*range(5), {"do": "hang"}, *range(10, 15)])
+    child = folder.start("jobs.jsonl", "-o", "results.jsonl", "-j", "0", "-b", "20", "--grace", grace, *FAST)
+    wait_for(folder.pids)
+    (folder / "pids").unlink()
+    child.send_signal(number)
+    assert child.wait(30) == 128 + number
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    assert len(oracle.read_lines(folder / "results.jsonl")) == 5
+
+
+def test_in_this_process_a_timer_of_a_handlers_own_is_left_alone(folder):
+    folder.write(
+        "own.py",
+        "import os, signal, time\n"
+        "def ring(*_):\n"
+        "    raise RuntimeError('mine')\n"
+        "def do(payload):\n"
+        "    signal.signal(signal.SIGALRM, ring)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 1.0)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n",
+    )
+    folder.write("jobs.jsonl", [1])
+    words = ("jobs.jsonl", "-H", "own.py:do", "-o", "results.jsonl", "-j", "0", "-r", "1", "--grace", "100ms")
+    folder.run(*words, code=143)
+    assert oracle.read_lines(folder / "jobs.dlq.jsonl")[0]["error"]["message"] == "mine"

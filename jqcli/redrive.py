@@ -35,7 +35,7 @@ import orjson
 
 from jqcli.assembly import destination_of, patience_of
 from jqcli.core.codec import Scheme, read_line
-from jqcli.core.letter import Letter, claim_of, extend_letter, find_members, letter_of
+from jqcli.core.letter import Letter, extend_letter, find_members, job_hash_of, letter_of
 from jqcli.core.prepare import id_text, key_member
 from jqcli.edge.letter import LetterFile
 from jqcli.edge.merge import merge
@@ -133,7 +133,7 @@ class _Lives:
         self._scheme: Scheme = scheme_of(settings)
         self._tag = settings.tag or ""
         self._max_line = settings.max_line
-        self._amended: dict[int, list[int]] = {}  # offsets by the claim of the amended line
+        self._amended: dict[int, list[int]] = {}  # offsets by the job hash of the amended line
         self._edited: dict[int, bytes] = {}
         self._is_unsynced = False
         self.left = Counter(selection.left)
@@ -191,7 +191,7 @@ class _Lives:
         """Return the line of a letter's job, None where it cannot be taken up; note it where it is another line now."""
         place = self._progress.amended.last(letter.spot)
         try:
-            claim, data = (None, self._line_of(letter)) if place is None else self._log.job_at(place)
+            job_hash, data = (None, self._line_of(letter)) if place is None else self._log.job_at(place)
         except ValueError as error:
             self._leave(letter, "of lines that --set does not fit", str(error))
             return None
@@ -206,9 +206,9 @@ class _Lives:
             self._leave(letter, "of lines longer than --max-line")
             return None
         row = Row(*spot, data)
-        if claim is not None:
-            self._amended.setdefault(claim, []).append(letter.offset)
-        return row if claim is not None or self._may_run(letter, row) else None
+        if job_hash is not None:
+            self._amended.setdefault(job_hash, []).append(letter.offset)
+        return row if job_hash is not None or self._may_run(letter, row) else None
 
     def _line_of(self, letter: Letter) -> bytes | None:
         """Return the line that runs for a letter; None where its job was taken out of the editor."""
@@ -224,21 +224,21 @@ class _Lives:
             why = job.message if isinstance(job, Unusable) else "a blank line"
             self._leave(letter, _NO_JOB, why)
             return False
-        claim = self._claim_of(job)
+        job_hash = self._job_hash_of(job)
         if self._ask.edit is None and (self._ask.amend is None or row.data == letter.job):
-            if claim == letter.claim:
+            if job_hash == letter.job_hash:
                 return True
             if letter.verdict.reason != "invalid_job":  # which may be a job by now
                 self._leave(letter, _STRANGE)
                 return False
-        self._log.append(amend_line(letter.spot, claim, row.data))
-        self._amended.setdefault(claim, []).append(letter.offset)
+        self._log.append(amend_line(letter.spot, job_hash, row.data))
+        self._amended.setdefault(job_hash, []).append(letter.offset)
         self._is_unsynced = True
         return True
 
-    def _claim_of(self, job: Job) -> int:
+    def _job_hash_of(self, job: Job) -> int:
         head = b'{"id":%b,"key":"%b:%b",' % (id_text(job.id), self._tag.encode(), key_member(job))
-        return claim_of(head)
+        return job_hash_of(head)
 
     def _envelope(self, data: bytes) -> Mapping[str, Any] | None:
         try:
@@ -260,9 +260,9 @@ class _Lives:
 
     def _grow(self, new: bytes) -> bytes:
         """Return the line of the redrive's file for a new letter: who the old one is, its history, one more death."""
-        claim = claim_of(new)
-        amended = self._amended.get(claim)
-        offset = amended.pop(0) if amended else self._selection.claims.take(claim)
+        job_hash = job_hash_of(new)
+        amended = self._amended.get(job_hash)
+        offset = amended.pop(0) if amended else self._selection.jobs.take(job_hash)
         old = self._letter_at(offset) if offset is not None else self._find_by_line(new)
         return again_line(old.spot, extend_letter(old.line, new, is_amended=amended is not None))
 
@@ -272,7 +272,7 @@ class _Lives:
         text = orjson.loads(members[b"raw"]).encode() if b"raw" in members else members.get(b"job")
         for offset in self._selection.offsets:
             letter = self._letter_at(offset)
-            if letter.job == text and self._selection.claims.take(letter.claim) is not None:
+            if letter.job == text and self._selection.jobs.take(letter.job_hash) is not None:
                 return letter
         raise FileError(f"{self._log.dlq}: the letter of a job that was retried is not there any more")
 

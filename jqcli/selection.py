@@ -46,7 +46,7 @@ class Ask:
 
 @dataclass(slots=True)
 class Selection:
-    """Letters by offset, in order; `claims` leads from the record of a job to its letter.
+    """Letters by offset, in order; `jobs` leads from the record of a job to its letter.
 
     `stems` numbers the inputs that ids were made up from, 0 being for ids of their own; `keys` are the identities as
     results are asked for them, as far as the jobs stay who they are, which `may_change`. `before` counts what a killed
@@ -55,7 +55,7 @@ class Selection:
 
     end: int
     offsets: array[int] = field(default_factory=lambda: array("Q"))
-    claims: Lookup = field(default_factory=Lookup)
+    jobs: Lookup = field(default_factory=Lookup)
     stems: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     keys: set[bytes] = field(default_factory=set)
@@ -69,16 +69,16 @@ class Selection:
 def select(log: RedriveLog, progress: Progress, ask: Ask) -> Selection:
     """Look through a DLQ, as far as it went when the redrive began, for letters to take up."""
     file = LetterFile(log.dlq, None if log.header is None else log.header.dlq_end)
-    claims: list[int] = []
+    jobs: list[int] = []
     with LetterFiles([file]) as letters:
         selection = Selection(file.whole_end, names=[log.dlq], stems={"": ANYWHERE})
         selection.may_change = ask.amend is not None or ask.edit is not None or len(progress.amended) > 0
         for letter, _ in letters.choose(ask.choice):
             if _is_open(letter, log, progress, selection) and _is_fit(letter, progress, ask, selection):
-                claims.append(entry(letter.claim, letter.offset))
+                jobs.append(entry(letter.job_hash, letter.offset))
                 _take(letter, selection)
         selection.total = letters.count
-    selection.claims = Lookup(claims)
+    selection.jobs = Lookup(jobs)
     return selection
 
 
@@ -106,7 +106,7 @@ def _is_open(letter: Letter, log: RedriveLog, progress: Progress, selection: Sel
         selection.before["dead"] += 1
         return False
     amended = progress.amended.last(spot)
-    place = progress.done.take(letter.claim if amended is None else log.job_at(amended)[0])
+    place = progress.done.take(letter.job_hash if amended is None else log.job_at(amended)[0])
     if place is None:
         return True
     selection.before[status_at(place)] += 1

@@ -35,8 +35,8 @@ class Option(NamedTuple):
     """One option; its variable and its key in a file follow from its name.
 
     `words` are offered by the shell's completion. `kind` is TEXT, TEXTS (given several times), FLAG or COUNT.
-    `in_verify` is its help there, None where `verify` has no use for it; `refused` says why a redrive cannot take it,
-    and then its help there does not show it (`is_hidden`).
+    `in_verify` is its help in `verify`, empty where that is the same, None where it has no use for it. `refused` says
+    why a redrive cannot take it, and then its help there does not show it (`is_hidden`).
     """
 
     panel: str
@@ -67,23 +67,23 @@ OPTIONS = (
     Option(
         *(WORK, "key", "PATH", "Where a payload has its key. (all of it)"),
         parse=v.dotted_path,
-        in_verify="Where a payload has its key. (all of it)",
+        in_verify="",
     ),
     Option(
         *(WORK, "tenant", "PATH", "Where a payload has its tenant."),
         parse=v.dotted_path,
-        in_verify="Where a payload has its tenant.",
+        in_verify="",
     ),
     Option(
         *(WORK, "limit", "N", "Stop reading after N jobs."),
         parse=v.whole(1),
-        in_verify="Stop reading after N jobs.",
+        in_verify="",
     ),
     Option(
         *(WORK, "dedupe", "SCOPE", "run: equal jobs run once; or off. (run)", "", DEDUPES),
         parse=lambda said: v.choice(*DEDUPES)(said) == "run",
         default=True,
-        in_verify="run: equal jobs run once; or off. (run)",
+        in_verify="",
     ),
     Option(
         *(FILES, "output", "PATH", "Results; - is stdout. (stdout; at a terminal <input>.results.jsonl)", "-o"),
@@ -134,7 +134,7 @@ OPTIONS = (
         *(POOL, "max_line", "SIZE", "Longest line that is a job. (16MiB)"),
         parse=v.size,
         default=16 * _MEBIBYTE,
-        in_verify="Longest line that is a job. (16MiB)",
+        in_verify="",
     ),
     Option(POOL, "max_result", "SIZE", "Longest result. (16MiB)", parse=v.size, default=16 * _MEBIBYTE),
     Option(

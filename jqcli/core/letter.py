@@ -3,7 +3,7 @@
 What a letter is says `parse_letter` in `record`, for all who read one. What must stay to the last byte (ids and keys of
 any size, the job's line) is taken from the line as it stands.
 
-Two numbers name a letter. Its *claim* is a hash of id, key and payload hash: the record of its job has the same. Its
+Two numbers name a letter. Its *job hash* is one of id, key and payload hash: the record of its job has the same. Its
 *spot* is a hash of that and of `source`, for two lines of one input may share an id and a key.
 """
 
@@ -41,7 +41,7 @@ _IDENTITY = (b"id", b"key", b"payload_hash")
 _KEPT = frozenset((*_IDENTITY, b"source", b"handler", b"cwd", b"output", b"input_format", b"tenant"))
 _OF_THIS_DEATH = frozenset((b"duplicate_of", b"conflicts_with", b"size", b"offset"))
 _FOLLOWER = "duplicate_of_dead"
-CLAIM_SIZE = 10  # bytes; a million letters collide with a chance of 4e-13
+JOB_HASH_SIZE = 10  # bytes; a million letters collide with a chance of 4e-13
 
 
 class Verdict(NamedTuple):
@@ -72,14 +72,14 @@ class Letter:
         return self.record.members
 
     @property
-    def claim(self) -> int:
+    def job_hash(self) -> int:
         """The number that the record of its job has too."""
-        return claim_of(self.line)
+        return job_hash_of(self.line)
 
     @property
     def spot(self) -> int:
         """The number of this letter among all."""
-        return spot_of(self.claim, str(self.parsed.get("source", "")))
+        return spot_of(self.job_hash, str(self.parsed.get("source", "")))
 
     @property
     def verdict(self) -> Verdict:
@@ -186,11 +186,11 @@ def text_of(letter: Letter) -> bytes:
     return raw.encode() if isinstance(raw, str) else base64.b64decode(str(letter.parsed.get("raw_base64", "")))
 
 
-def claim_of(record: bytes) -> int:
+def job_hash_of(record: bytes) -> int:
     """Return the number that a record shares with its letter: a hash of id, key and payload hash as they stand.
 
     >>> start = b'{"id":1,"key":"5f01ab:9f",'
-    >>> claim_of(start + b'"status":"completed"}') == claim_of(start + b'"reason":"rejected","job":1}')
+    >>> job_hash_of(start + b'"status":"completed"}') == job_hash_of(start + b'"reason":"rejected","job":1}')
     True
     """
     return _number(b"\n".join(_identity(record)))
@@ -209,9 +209,9 @@ def result_status_of(record: bytes) -> bytes | None:
     return record[start : record.index(b'"', start)]
 
 
-def spot_of(claim: int, source: str) -> int:
+def spot_of(job_hash: int, source: str) -> int:
     """Return the number of a letter among all."""
-    return _number(b"%d\n%b" % (claim, source.encode("utf-8", "surrogatepass")))
+    return _number(b"%d\n%b" % (job_hash, source.encode("utf-8", "surrogatepass")))
 
 
 def _identity(record: bytes) -> tuple[bytes, bytes, bytes]:
@@ -224,7 +224,7 @@ def _identity(record: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _number(data: bytes) -> int:
-    return int.from_bytes(blake2b(data, digest_size=CLAIM_SIZE).digest(), "big")
+    return int.from_bytes(blake2b(data, digest_size=JOB_HASH_SIZE).digest(), "big")
 
 
 def extend_letter(old: bytes, new: bytes, *, is_amended: bool = False) -> bytes:

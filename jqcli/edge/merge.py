@@ -120,8 +120,8 @@ class _Merging:
         if again is not None:
             return self._log.letter_at(again)
         amended = self._progress.amended.last(spot)
-        claim = letter.claim if amended is None else self._log.job_at(amended)[0]
-        return letter.line if self._progress.done.take(claim) is None else None
+        job_hash = letter.job_hash if amended is None else self._log.job_at(amended)[0]
+        return letter.line if self._progress.done.take(job_hash) is None else None
 
     def rest(self) -> Iterator[bytes]:
         """Yield the letters whose old ones somebody has taken away meanwhile: nothing dead is ever without one."""

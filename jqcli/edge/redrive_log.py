@@ -1,11 +1,12 @@
 """The file beside a DLQ in which a redrive writes down what came of its letters; locked for the redrive's life.
 
-It is append-only. Its first line is the header; each other line names a letter by its spot, or a record by its claim:
+It is append-only. Its first line is the header; each other line names a letter by its spot, or a record by its
+job's hash:
 
     {"redrive":{…}}                        what was asked, and where DLQ and results ended when it began
-    {"amend":SPOT,"as":CLAIM,"job":…}      this letter's job runs as another line, whose record will have this claim
+    {"amend":SPOT,"as":HASH,"job":…}      this letter's job runs as another line, whose record has this hash
     {"again":SPOT,"letter":…}              this letter's job died again; the letter that takes its place
-    {"done":CLAIM,"status":…}              a result was taken by whoever reads a stream, which cannot be read back
+    {"done":HASH,"status":…}              a result was taken by whoever reads a stream, which cannot be read back
     {"merged":[DEVICE,INODE]}              all of it is in the file with this number, which takes the DLQ's place next
 """
 
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
-from jqcli.core.letter import claim_of, result_status_of
+from jqcli.core.letter import job_hash_of, result_status_of
 from jqcli.core.lookup import Lookup, entry
 from jqcli.edge.letter import LetterFile
 from jqcli.edge.lock import Patience, find_holder, is_still, lock_for_run
@@ -50,7 +51,7 @@ class Header:
 
 @dataclass(slots=True)
 class Progress:
-    """What a redrive has come to: places in its file by spot, and records by claim (see `status_at`)."""
+    """What a redrive has come to: places in its file by spot, and records by their job's hash (see `status_at`)."""
 
     again: Lookup = field(default_factory=Lookup)
     amended: Lookup = field(default_factory=Lookup)
@@ -131,7 +132,7 @@ class RedriveLog:
         return self._lines.read_at(offset)[_LETTER_AT:-2] + b"\n"
 
     def job_at(self, offset: int) -> tuple[int, bytes]:
-        """Return the claim and the job's line of an `amend` line."""
+        """Return the hash of the job and its line of an `amend` line."""
         line = self._lines.read_at(offset)
         return _number(line, len(_AMEND) + _HEX + len(b'","as":"')), line[_JOB_AT:-2]
 
@@ -171,14 +172,14 @@ def again_line(spot: int, letter: bytes) -> bytes:
     return b'{"again":"%020x","letter":%b}\n' % (spot, letter.rstrip(b"\n"))
 
 
-def amend_line(spot: int, claim: int, job: bytes) -> bytes:
+def amend_line(spot: int, job_hash: int, job: bytes) -> bytes:
     """Return the line of a letter whose job runs as another line."""
-    return b'{"amend":"%020x","as":"%020x","job":%b}\n' % (spot, claim, job)
+    return b'{"amend":"%020x","as":"%020x","job":%b}\n' % (spot, job_hash, job)
 
 
 def done_line(record: bytes) -> bytes:
     """Return the line of a result that a stream's reader has taken."""
-    return b'{"done":"%020x","status":"%b"}\n' % (claim_of(record), result_status_of(record) or b"")
+    return b'{"done":"%020x","status":"%b"}\n' % (job_hash_of(record), result_status_of(record) or b"")
 
 
 def merged_line(fd: int) -> bytes:
@@ -225,13 +226,13 @@ def _done_place(status: bytes, count: int) -> int:
 
 
 def _read_results(header: Header) -> Iterator[int]:
-    """Yield the records that were written since a redrive began, as entries of a look-up by claim."""
+    """Yield the records that were written since a redrive began, as entries of a look-up by their job's hash."""
     results = LetterFile(header.results or "")
     try:
         for offset, line in results.lines(header.results_at):
             status = result_status_of(line)
             if status is not None:
-                yield entry(claim_of(line), _done_place(status, offset))
+                yield entry(job_hash_of(line), _done_place(status, offset))
     finally:
         results.close()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqcli.core.amend import change_line, parse_change
-from jqcli.core.letter import claim_of, extend_letter, find_members, letter_of
+from jqcli.core.letter import extend_letter, find_members, job_hash_of, letter_of
 from jqcli.core.lookup import Lookup, entry
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -66,7 +66,7 @@ def test_a_letter_whose_new_one_knows_nothing_of_it_keeps_identity_and_job():
     new = {name: NEW[name] for name in ("reason", "error", "attempts", "history")}
     blind = line(id="dlq:1", key="5f01ab:" + "f" * 32, **new, raw='{"id":"a"}')
     grown = extend_letter(line(**OLD), blind)
-    assert claim_of(grown) == claim_of(line(**OLD))
+    assert job_hash_of(grown) == job_hash_of(line(**OLD))
     assert json.loads(grown)["job"] == OLD["job"]
     assert "raw" not in json.loads(grown)
 
@@ -88,17 +88,17 @@ def test_a_job_is_kept_byte_for_byte(value):
 
 
 @given(TEXT | st.integers(), TEXT)
-def test_a_result_and_its_letter_have_one_claim(name, given_key):
+def test_a_result_and_its_letter_have_one_job_hash(name, given_key):
     head = {"id": name, "key": f"5f01ab:={given_key}", "payload_hash": "a" * 32}
     result = json.dumps(head | {"status": "completed"}, ensure_ascii=False, separators=(",", ":")).encode()
     letter = json.dumps(head | {"reason": "timeout", "job": 1}, ensure_ascii=False, separators=(",", ":")).encode()
-    assert claim_of(result) == claim_of(letter)
-    assert claim_of(result.replace(b"a" * 32, b"b" * 32)) != claim_of(letter)
+    assert job_hash_of(result) == job_hash_of(letter)
+    assert job_hash_of(result.replace(b"a" * 32, b"b" * 32)) != job_hash_of(letter)
 
 
 def test_ids_that_orjson_would_round_stay_apart():
     one, other = (b'{"id":1000000000000000000000%d,"key":"5f01ab:=k","reason":"x","job":1}' % n for n in (1, 2))
-    assert claim_of(one) != claim_of(other)
+    assert job_hash_of(one) != job_hash_of(other)
     assert letter_of(one).id.endswith("01")
 
 

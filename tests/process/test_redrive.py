@@ -47,6 +47,18 @@ def retry(folder, *words, code=None, **more):
     return folder.run("dlq", "retry", "jobs.dlq.jsonl", *ONCE, *words, code=code, deed=False, **more)
 
 
+def write_waiting(folder, end):
+    """Write wait.py, whose handler says `started`, waits for the file `go`, and ends so."""
+    (folder / "wait.py").write_text(
+        "import os, time\n"
+        "def third(payload):\n"
+        "    open('started', 'w').close()\n"
+        "    while not os.path.exists('go'):\n"
+        "        time.sleep(0.01)\n"
+        f"    {end}\n"
+    )
+
+
 def letters(folder, name="jobs.dlq.jsonl"):
     return oracle.read_lines(folder / name)
 
@@ -192,7 +204,7 @@ def test_where_nothing_is_to_be_run_nothing_is_and_the_dlq_stays_as_it_was(folde
     (folder / "jqcli.toml").write_text("dry_run = true\n")
     assert wanted in retry(folder, code=2).err
     (folder / "jqcli.toml").unlink()
-    assert "no such option: -n" in retry(folder, "-n", code=2).err
+    assert wanted in retry(folder, "-n", code=2).err
     assert (folder / "jobs.dlq.jsonl").read_bytes() == before
     assert nothing_is_left_beside(folder)
 
@@ -428,14 +440,7 @@ def test_letters_that_another_run_appends_meanwhile_are_kept(folder):
     bury(folder, [{"n": 0}, {"n": 1}])
     (folder / "round").write_text("1")
     folder.write("jobs2.jsonl", [{"do": "fail"}])
-    (folder / "wait.py").write_text(
-        "import os, time\n"
-        "def third(payload):\n"
-        "    open('started', 'w').close()\n"
-        "    while not os.path.exists('go'):\n"
-        "        time.sleep(0.01)\n"
-        "    return payload\n"
-    )
+    write_waiting(folder, "return payload")
     child = folder.start("dlq", "retry", "jobs.dlq.jsonl", "-H", "wait.py:third", *ONCE, deed=False)
     wait_for((folder / "started").exists)
     folder.run("jobs2.jsonl", "-o", "other.jsonl", "-d", "jobs.dlq.jsonl", *ONCE, code=1)
@@ -452,13 +457,7 @@ def test_letters_that_another_run_appends_meanwhile_are_kept(folder):
 
 def test_a_second_retry_waits_for_the_first_where_it_is_told_to(folder):
     bury(folder, [{"n": 0}])
-    (folder / "wait.py").write_text(
-        "import os, time\n"
-        "def third(payload):\n"
-        "    open('started', 'w').close()\n"
-        "    while not os.path.exists('go'):\n"
-        "        time.sleep(0.01)\n"
-    )
+    write_waiting(folder, "return None")
     words = ("dlq", "retry", "jobs.dlq.jsonl", "-H", "wait.py:third", *ONCE)
     first = folder.start(*words, deed=False)
     wait_for((folder / "started").exists)
@@ -473,14 +472,7 @@ def test_a_second_retry_waits_for_the_first_where_it_is_told_to(folder):
 def test_a_letter_is_written_again_where_somebody_took_the_dlq_away(folder):
     """As `--fresh` of another run does: a job that is dead is never without a letter."""
     bury(folder, [{"n": 0}, {"n": 1}])
-    (folder / "wait.py").write_text(
-        "import os, time\n"
-        "def third(payload):\n"
-        "    open('started', 'w').close()\n"
-        "    while not os.path.exists('go'):\n"
-        "        time.sleep(0.01)\n"
-        "    raise KeyError\n"
-    )
+    write_waiting(folder, "raise KeyError")
     child = folder.start("dlq", "retry", "jobs.dlq.jsonl", "-H", "wait.py:third", *ONCE, "--limit", "1", deed=False)
     wait_for((folder / "started").exists)
     os.rename(folder / "jobs.dlq.jsonl", folder / "set-aside.jsonl")

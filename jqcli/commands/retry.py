@@ -98,8 +98,9 @@ def _refuse_of_all(gathered: Mapping[str, Given], count: int) -> None:
     if pick(gathered, "dry_run", flag, default=False):
         refused = next(option.refused for option in OPTIONS if option.name == "dry_run")
         raise UsageError(f"{gathered['dry_run'].where}: {refused}")
-    if count > 1 and pick(gathered, "trace", text, None):
-        raise UsageError(f"{gathered['trace'].where}: each DLQ's run would write it anew; retry one DLQ at a time")
+    for name in ("trace", "report"):
+        if count > 1 and pick(gathered, name, text, None):
+            raise UsageError(f"{gathered[name].where}: each DLQ's run would write it anew; retry one DLQ at a time")
 
 
 def _patience(gathered: Mapping[str, Given]) -> Patience:

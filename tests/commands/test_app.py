@@ -133,10 +133,11 @@ def test_what_a_redrive_cannot_take_is_refused_with_the_reason(option, capsys):
     assert capsys.readouterr().err == f"jq-run: {option_of(option.name)}: {option.refused}\n"
 
 
-def test_one_trace_is_not_written_for_several_dlqs(capsys):
-    assert main(["dlq", "retry", "a.jsonl", "b.jsonl", "--trace", "t.json"]) == 2
+@pytest.mark.parametrize("option", ["--trace", "--report"])
+def test_one_trace_or_report_is_not_written_for_several_dlqs(option, capsys):
+    assert main(["dlq", "retry", "a.jsonl", "b.jsonl", option, "t"]) == 2
     assert "one DLQ at a time" in capsys.readouterr().err
-    assert main(["dlq", "retry", "a.jsonl", "a.jsonl", "--trace", "t.json"]) == 0
+    assert main(["dlq", "retry", "a.jsonl", "a.jsonl", option, "t"]) == 0
 
 
 def test_a_word_that_is_no_file_and_near_a_command_is_an_error_with_a_hint(ran, capsys):

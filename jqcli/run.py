@@ -87,16 +87,17 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         printed = None
         if is_live("none" if settings.quiet else settings.progress, sys.stderr) and settings.engine == "process":
             printed = Printed()
+        is_inline = settings.engine == "inline"
+        # Before there is anything that a signal could leave behind.
+        interrupts = stack.enter_context(Interrupts(settings.grace if is_inline else None))
         leaving = stack.enter_context(ExitStack())  # entered before the engine, so left when no worker is left
         engine = _make_engine(settings, scheme, source, selector, 2 if printed is None else printed.write_fd)
         stack.callback(lambda: engine.close(at_once=True))
+        interrupts.notify = lambda count: _notify(engine, count)
         # Imported while the workers start, which takes longer: 50 ms of a short run.
         from jqcli.assembly import Files, make_loop, open_claimer, open_files  # noqa: PLC0415
         from jqcli.voice import say_beginning  # noqa: PLC0415
 
-        is_inline = settings.engine == "inline"
-        patience = settings.grace if is_inline else None
-        interrupts = stack.enter_context(Interrupts(lambda count: _notify(engine, count), patience))
         stdout_fd = stack.enter_context(_guard_stdout()) if is_inline else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)

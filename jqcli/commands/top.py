@@ -58,7 +58,7 @@ def _watch(status: Status) -> int:
     """Draw until the run has ended, or until a signal; the exit code is ours, not the run's."""
     screen = open_screen("live", sys.stdout, status.title)
     due = 0.0
-    with Interrupts(lambda _: None) as interrupts:
+    with Interrupts() as interrupts:
         try:
             while not interrupts.received and not status.is_over and is_alive(status.pid, status.birth):
                 if time.monotonic() >= due:

@@ -24,9 +24,9 @@ class Interrupts:
     looks at no clock meanwhile. That takes SIGALRM, unless a handler has a timer of its own running then.
     """
 
-    def __init__(self, notify: Callable[[int], None], patience: float | None = None) -> None:
+    def __init__(self, patience: float | None = None) -> None:
         self.received: list[int] = []
-        self._notify = notify
+        self.notify: Callable[[int], None] = lambda _: None
         self._patience = patience
         self._has_timer = False
         self._before: dict[int, object] = {}
@@ -73,4 +73,4 @@ class Interrupts:
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._receive)
             signal.setitimer(signal.ITIMER_REAL, max(self._patience, _AT_ONCE))
             self._has_timer = True
-        self._notify(len(self.received))
+        self.notify(len(self.received))

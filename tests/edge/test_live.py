@@ -81,6 +81,18 @@ def test_hostile_text_sends_no_command_to_the_terminal_at_any_width(open_pty, co
         assert poison not in sent
 
 
+def test_what_a_handler_prints_sends_no_command_to_the_terminal_either(open_pty):
+    terminal = open_pty(200, 30)
+    screen = open_screen("live", terminal.stream, "t")
+    screen.update(take_snapshot())
+    terminal.read()
+    screen.say("a\x1b[2J\x9b\u202e[bold]b")
+    sent = terminal.read()
+    screen.close(take_snapshot())
+    assert "a\\x1b[2J\\x9b\\u202e[bold]b" in sent
+    assert "\x1b[2J" not in sent
+
+
 def test_markup_in_a_payload_is_shown_as_it_is(open_pty):
     terminal = open_pty(200, 30)
     screen = open_screen("live", terminal.stream, "[bold]title[/]")

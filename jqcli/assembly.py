@@ -94,6 +94,7 @@ def open_claimer(settings: Settings, policies: dict[str | None, Policy]) -> Clai
             for name, spec in specs.items()
         },
         warn=say if settings.on_store_error == "continue" else None,
+        waits=settings.engine == "inline",
     )
     try:
         return Claimer(Store(settings.store), terms)

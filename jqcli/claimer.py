@@ -1,36 +1,38 @@
 """What a run asks its store and tells it; where the store may fail and the run go on, that choice is kept here.
 
 Law 5: `note` gathers what is done, and only `commit`, which comes after the records are in their file and synced,
-makes it count for other runs.
+makes it count for other runs. It does so beside the run, which goes on meanwhile; errors come with the next call.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.recall import (
     CLAIM,
-    DONE,
     RELEASE,
     REMEMBERED,
+    New,
     OwnRows,
     Recall,
-    Row,
     fresh_until,
     leave_out,
     shorter,
     split_keys,
 )
 from jqcli.core.record import read_first
+from jqcli.edge.errand import Errand
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from jqcli.edge.store import ScopeName, Store
+    from jqcli.edge.storeclaims import Head
     from jqcli.model import First, Job
 
 GATHERED_BYTES = 8 << 20  # of records to commit at once; four times as much costs a third more a byte
@@ -41,13 +43,14 @@ class Terms(NamedTuple):
     """How a run uses its store: its number, and seconds to live (None: for ever).
 
     `scopes` are by the handler that a line chose; `warn` says that the run goes on without the store, None where a
-    broken store stops it.
+    broken store stops it. With `waits`, each commit is waited for: handlers may fork this process.
     """
 
     run: int
     ttl: float | None
     scopes: Mapping[str | None, ScopeName]
     warn: Callable[[str], None] | None
+    waits: bool = False
 
 
 @dataclass(slots=True)
@@ -70,8 +73,9 @@ class Claimer:
         self._done: list[_Done] = []
         self._open: dict[str | None, _Done] = {}  # those of them that take more
         self._released: list[tuple[str | None, bytes]] = []
-        self._seen = -1
-        self._is_behind = False  # whether a power cut could undo what was committed
+        self._committing: list[_Done] = []
+        self._errand: Errand[range] | None = None
+        self._head: Head | None = None  # of the claims, when it was looked at last
         self._own_rows = OwnRows()
         self.gathered = 0
         try:
@@ -84,13 +88,13 @@ class Claimer:
         """Be a run of this store: take over from the dead, and read what is remembered."""
         store.fold()
         with store.transaction():
+            if store.lock.is_deserted:
+                store.claims.clear()
+            else:
+                store.claims.leave_out(store.lock.is_alive)
             store.lock.enter(self._terms.run)
-            for run in store.claimants():
-                if run != self._terms.run and not store.lock.is_alive(run):
-                    store.drop_claims(run)
             store.drop_expired(time.time())
             self._scopes = {handler: store.scope(name) for handler, name in self._terms.scopes.items()}
-            self._begin_anew(store)
             self._refresh(store)
 
     def _begin_anew(self, store: Store) -> None:
@@ -107,13 +111,12 @@ class Claimer:
             return known
         now = time.time()
         try:
-            with self._store.transaction():
+            self._collect()
+            with self._store.held():
                 self._refresh(self._store)
                 for handler, keys in wanted.items():
                     known |= self._judge(self._store, handler, keys, now)
-                    free = leave_out(known, keys)
-                    if free:
-                        self._append(self._store, CLAIM, handler, free, now)
+                    self._append(self._store, CLAIM, handler, leave_out(known, keys))
         except (FileError, LockedError) as error:
             self._go_on_without(error)
             known.clear()
@@ -123,6 +126,7 @@ class Claimer:
         known = self._recall.judge(keys, now, store.lock.is_alive)
         likely = b"" if self._sieve is None else self._sieve.sift(keys)
         if likely:
+            self._wait()
             found = store.look_up(self._scopes[handler], likely)
             fresh = [key for key, one in found.items() if now < self._fresh_until(key, one.at, one.ttl)]
             known |= dict.fromkeys(fresh, REMEMBERED)
@@ -132,21 +136,32 @@ class Claimer:
         return fresh_until(key, done_at, shorter(ttl, self._terms.ttl))
 
     def _refresh(self, store: Store) -> None:
-        """Read what other runs appended since, if any did."""
-        change = store.change()
-        if change == self._seen:
+        """Read what other runs claimed, let go and did since, if they did anything; with the store held."""
+        seen, head = self._head, store.claims.head()
+        if head == seen:
             return
-        self._seen = change
-        if store.state()[0] != self._epoch:  # rows were taken away
+        self._head = head
+        is_anew = seen is None or head.generation != seen.generation
+        has_news = seen is None or head.news != seen.news
+        if has_news:
+            self._wait()
+            is_anew = is_anew or store.state()[0] != self._epoch  # rows were taken away
+        if is_anew:
+            self._wait()
             self._begin_anew(store)
-        for row in store.read(self._recall.cursor, self._folded, list(self._scopes.values())):
-            self._recall.learn(row)
+        start = head.start if seen is None or is_anew else seen.end
+        scopes = list(self._scopes.values())
+        for scope, row in store.claims.read(start, head.end):
+            if scope in scopes:
+                self._recall.learn(row)
+        if has_news or is_anew:  # behind the claims, of which it ends some
+            for row in store.read(self._recall.cursor, self._folded, scopes):
+                self._recall.learn(row)
 
-    def _append(self, store: Store, kind: int, handler: str | None, keys: bytes, now: float, *records: bytes) -> int:
-        row = Row(0, self._terms.run, kind, now, self._terms.ttl, keys)
-        number = store.append(row, self._scopes[handler], *records)
-        self._recall.cursor = number  # all before it was read in this transaction
-        return number
+    def _append(self, store: Store, kind: int, handler: str | None, keys: bytes) -> None:
+        """Append what this run claims or lets go; with the store held since all was read."""
+        if keys:
+            self._head = store.claims.append(kind, self._terms.run, self._scopes[handler], keys)
 
     # After they ran
 
@@ -191,30 +206,50 @@ class Claimer:
         if self._store is not None:
             self._released += identities
 
-    def commit(self, *, is_durable: bool) -> None:
-        """Let what was gathered count for other runs; a durable commit outlives a power cut, as do all before it."""
-        store = self._store
-        has_news = bool(self._done or self._released)
-        if store is None or not (has_news or (is_durable and self._is_behind)):
-            return
-        now = time.time()
+    def commit(self, *, waits: bool = False) -> None:
+        """Let what was gathered count for other runs, and outlive a power cut; `waits` until it does."""
         try:
-            with store.transaction(durable=is_durable):
-                self._refresh(store)
-                store.touch()  # or nothing would be synced where nothing is new
-                for done in self._done:
-                    row = self._append(store, DONE, done.handler, b"".join(done.keys), now, b"".join(done.records))
-                    for batch in done.batches:
-                        self._own_rows.add(batch, row)
-                for handler, key in self._released:
-                    self._append(store, RELEASE, handler, key, now)
+            self._wait()  # one at a time
+            if self._store is not None and (self._done or self._released):
+                self._begin(self._store)
+            if waits or self._terms.waits:
+                self._wait()
         except (FileError, LockedError) as error:
             self._go_on_without(error)
-        self._is_behind = not is_durable
-        self._done.clear()
-        self._open.clear()
-        self._released.clear()
-        self.gathered = 0
+
+    def _begin(self, store: Store) -> None:
+        """Begin to write what is done; the store is held until it is written."""
+        now, terms = time.time(), self._terms
+        self._committing = self._done
+        rows = [
+            New(terms.run, self._scopes[done.handler], now, terms.ttl, b"".join(done.keys), b"".join(done.records))
+            for done in self._done
+        ]
+        released, self._released = self._released, []
+        self._done, self._open, self.gathered = [], {}, 0
+        with store.held():
+            self._refresh(store)
+            for handler, key in released:
+                self._append(store, RELEASE, handler, key)
+            if rows:
+                self._head = store.claims.announce()
+                store.lock.take()
+                self._errand = Errand(lambda: store.append_held(rows), store.lock.drop)
+
+    def _collect(self) -> None:
+        """Take what came of a commit, if that is over."""
+        if self._errand is not None and self._errand.is_over:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait until no commit is going on beside the run, so that SQLite is free; raises what went wrong in it."""
+        errand, self._errand = self._errand, None
+        if errand is None:
+            return
+        for done, row in zip(self._committing, errand.wait(), strict=True):
+            for batch in done.batches:
+                self._own_rows.add(batch, row)
+        self._committing = []
 
     def find(self, spot: tuple[int, float] | None, job: Job) -> tuple[First | None, float]:
         """Return the first of an identity as the store has it, and until when that is fresh.
@@ -222,6 +257,7 @@ class Claimer:
         `spot` is the batch of this run that took the identity, if one did.
         """
         try:
+            self._wait()
             record, until = self._find_own(spot, job.key), inf
             if record is None:
                 record, until = self._find_others(job)
@@ -258,18 +294,16 @@ class Claimer:
 
     def end(self) -> None:
         """Let go of all that was claimed; what is done was committed before."""
+        with suppress(FileError, LockedError):  # the last commit was waited for; after an error there is a worse one
+            self._wait()
         store, self._store = self._store, None
-        if store is None:
-            return
-        try:
-            with store.transaction():
-                store.drop_claims(self._terms.run)
-        except (FileError, LockedError):
-            pass  # the claims of a run that is gone count for nothing
-        finally:
+        if store is not None:
             store.close()
 
     def _go_on_without(self, error: FileError | LockedError) -> None:
+        if self._store is None:  # that was said
+            return
+        self._done, self._open, self.gathered = [], {}, 0
         # Left open to the end of the process: what is in flight here stays claimed, and no lock is waited for again.
         self._abandoned, self._store = self._store, None
         if self._terms.warn is None:

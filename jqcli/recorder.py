@@ -120,11 +120,8 @@ class Recorder:
         if self._claimer is not None:
             batches = [event.batch] if places is None else dict.fromkeys(place.batch for place in places)
             self._claimer.note(batches, keys, handlers, event.records)
-            if self._durability == "full":
+            if self._durability == "full" or self._claimer.gathered > GATHERED_BYTES:
                 self._sync()
-            elif self._claimer.gathered > GATHERED_BYTES:
-                self._sync_files()
-                self._claimer.commit(is_durable=False)  # the next one is, within a second
 
     def settle(self, effect: do.Settling) -> None:
         """Write what the parent itself has to write of a line, and count it."""
@@ -190,6 +187,8 @@ class Recorder:
         if self._claimer is not None:
             if is_time:
                 self._sync()
+            elif self._durability == "batch":  # so that little is left to wait for when the store is told
+                self._results.begin_sync(GATHERED_BYTES // 4)
         elif self._durability == "batch":
             if is_time:
                 self._dlq.sync()
@@ -202,7 +201,7 @@ class Recorder:
             self._write_due()
         self.flush()
         self._check()
-        self._sync()
+        self._sync(is_last=True)
 
     def give_up(self) -> None:
         """Take records that are held, and will not be written, out of the counts: the run ends by an error."""
@@ -216,16 +215,13 @@ class Recorder:
         self._dlq.check()
         self._results.check()
 
-    def _sync(self) -> None:
+    def _sync(self, *, is_last: bool = False) -> None:
         """Sync the files, and only then let the store count what is in them (law 5)."""
-        self._sync_files()
-        if self._claimer is not None:
-            self._claimer.commit(is_durable=self._durability != "none")
-
-    def _sync_files(self) -> None:
         if self._durability != "none":
             self._dlq.sync()
             self._results.sync()
+        if self._claimer is not None:
+            self._claimer.commit(waits=is_last or self._durability == "full")
 
     def _sync_fully(self) -> None:
         """Let what was written outlive a power cut before it counts, where that is asked for."""

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
+import sys
+import threading
+
 import pytest
 
 from jqcli.claimer import Claimer, Terms
@@ -12,6 +18,7 @@ from jqcli.edge.store import ScopeName, Store
 from jqcli.edge.storekeep import forget_key, prune
 from jqcli.errors import FileError
 from jqcli.model import Line
+from tests.command import ROOT
 
 TAG = "5f01ab"
 MAIN = ScopeName(TAG, "", "tasks.py:charge", "")
@@ -33,18 +40,21 @@ def keys(*numbers):
 
 @pytest.fixture
 def open_run(tmp_path, monkeypatch):
-    """Return a way to open runs of one store; in one process, all that is not the run itself seems alive."""
-    monkeypatch.setattr("jqcli.edge.storelock.StoreLock.is_alive", lambda *_: True)
-    opened, warned = [], []
+    """Return a way to open runs of one store in one process, where the locks themselves would keep nobody out."""
+    opened, warned, living = [], [], set()
+    monkeypatch.setattr("jqcli.edge.storelock.StoreLock.is_alive", lambda _, run: run in living)
+    monkeypatch.setattr("jqcli.edge.storelock.StoreLock.is_deserted", property(lambda _: not living))
 
     def open_one(run, *, ttl=None, version="", may_continue=False):
         scopes = {None: MAIN._replace(version=version), "other": OTHER}
         terms = Terms(run, ttl, scopes=scopes, warn=warned.append if may_continue else None)
         claimer = Claimer(Store(str(tmp_path / "memory.db")), terms)
         opened.append(claimer)
+        living.add(run)
         return claimer
 
     open_one.warned = warned
+    open_one.living = living
     yield open_one
     for claimer in opened:
         claimer.end()
@@ -58,10 +68,79 @@ def test_what_is_done_counts_for_others_only_when_it_is_committed(open_run):
     assert one.claim({None: keys(1, 2)}) == {}
     one.note([5], keys(1), None, [record(1)])
     assert two.claim({None: keys(1, 2, 3)}) == {job(1).key: ELSEWHERE, job(2).key: ELSEWHERE}
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     assert two.claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
     first, _ = two.find(None, job(1))
     assert (first.id, first.result) == ("job-1", b"1")
+
+
+@pytest.fixture
+def door(monkeypatch):
+    """Return what must be set before a commit beside the run goes on."""
+    opened = threading.Event()
+    append = Store.append_held
+
+    def wait_and_append(*args):
+        assert opened.wait(20)
+        return append(*args)
+
+    monkeypatch.setattr(Store, "append_held", wait_and_append)
+    yield opened
+    opened.set()
+
+
+def test_a_run_claims_on_while_what_it_did_is_written(open_run, door):
+    one, two = open_run(1), open_run(2)
+    one.claim({None: keys(1)})
+    one.note([5], keys(1), None, [record(1)])
+    one.commit()
+    assert one.claim({None: keys(2)}) == {}
+    assert two.claim({None: keys(1, 2)}) == {job(1).key: ELSEWHERE, job(2).key: ELSEWHERE}
+    one.note([6], keys(2), None, [record(2)])
+    door.set()
+    one.commit(waits=True)
+    assert two.claim({None: keys(1, 2)}) == dict.fromkeys((job(1).key, job(2).key), REMEMBERED)
+
+
+def test_while_a_run_writes_what_it_did_no_other_looks(open_run, door, tmp_path):
+    one = open_run(1)
+    one.claim({None: keys(1)})
+    one.note([5], keys(1), None, [record(1)])
+    one.commit()
+    code = "import sys; from jqcli.edge.store import Store; Store(sys.argv[1]).close(); print('in', flush=True)"
+    words = [sys.executable, "-c", code, str(tmp_path / "memory.db")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}) as child:
+        assert not select.select([child.stdout], [], [], 1.0)[0]
+        door.set()
+        assert child.stdout.readline() == b"in\n"
+
+
+@pytest.mark.parametrize("may_continue", [False, True])
+def test_what_went_wrong_beside_the_run_comes_with_the_next_question(open_run, monkeypatch, may_continue):
+    def fail(*_):
+        raise FileError("the disk is full")
+
+    one = open_run(1, may_continue=may_continue)
+    one.note([5], keys(1), None, [record(1)])
+    monkeypatch.setattr(Store, "append_held", fail)
+    one.commit()
+    if may_continue:
+        assert one.find((5, 0.5), job(1)) == (None, 0.0)
+        assert one.claim({None: keys(2)}) == {}
+        assert open_run.warned == [
+            "the disk is full; going on without the store: nothing more is looked up or remembered"
+        ]
+        return
+    with pytest.raises(FileError, match="disk is full"):
+        one.commit(waits=True)
+
+
+def test_a_run_finds_its_own_records_while_they_are_written(open_run, door):
+    one = open_run(1)
+    one.note([5], keys(1, 2), None, [record(1) + record(2)])
+    one.commit()
+    threading.Timer(0.05, door.set).start()
+    assert one.find((5, 0.5), job(2))[0].id == "job-2"
 
 
 def test_what_is_dead_is_free_when_that_is_committed(open_run):
@@ -69,23 +148,26 @@ def test_what_is_dead_is_free_when_that_is_committed(open_run):
     one.claim({None: keys(1)})
     one.release([(None, job(1).key)])
     assert two.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     assert two.claim({None: keys(1)}) == {}
     assert one.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
 
 
 def test_the_end_of_a_run_lets_all_go(open_run):
     one = open_run(1)
-    one.claim({None: keys(1)})
-    one.end()
-    assert open_run(2).claim({None: keys(1)}) == {}
+    one.claim({None: keys(1, 2)})
+    two = open_run(2)
+    assert two.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
+    open_run.living.remove(1)
+    assert two.claim({None: keys(1)}) == {}
+    assert open_run(3).claim({None: keys(1, 2)}) == {job(1).key: ELSEWHERE}
 
 
 def test_a_run_that_comes_later_knows_what_was_done_and_what_is_in_flight(open_run):
     one = open_run(1)
     one.claim({None: keys(1, 2)})
     one.note([5], keys(1), None, [record(1)])
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     assert open_run(2).claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
 
 
@@ -94,7 +176,7 @@ def test_each_handler_that_a_line_chose_has_its_own_memory(open_run):
     one = open_run(1)
     one.claim({None: mine.key, "other": chosen.key})
     one.note([5], mine.key + chosen.key, [None, "other"], [record(1), record(2)])
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     two = open_run(2, version="2")
     assert two.claim({None: mine.key, "other": chosen.key}) == {chosen.key: REMEMBERED}
     assert two.find(None, chosen)[0].id == "job-2"
@@ -106,7 +188,7 @@ def test_a_run_finds_its_own_records_by_batch_committed_or_not(open_run):
     one = open_run(1)
     one.note([5], keys(1, 2), None, [record(1) + record(2)])
     assert one.find((5, 0.5), job(2))[0].id == "job-2"
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     assert one.find((5, 0.5), job(2))[0].id == "job-2"
     assert one.find((6, 0.5), job(2))[0] is None
     assert one.find(None, job(2))[0] is None
@@ -117,10 +199,10 @@ def test_jobs_that_travelled_one_by_one_share_a_row_and_each_is_found(open_run):
     for n in range(50):
         one.note([n], keys(n), [None if n % 5 else "other"], [record(n)])
     assert one.find((7, 0.5), job(7))[0].id == "job-7"
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     one.note([7], keys(70), None, [record(70)])
-    one.commit(is_durable=True)
-    rows = one._store.sql.execute("select count(*) from log where kind = 1").fetchone()
+    one.commit(waits=True)
+    rows = one._store.sql.execute("select count(*) from log").fetchone()
     assert rows == (3,)
     assert [one.find((n, 0.5), job(n))[0].id for n in range(50)] == [f"job-{n}" for n in range(50)]
     assert one.find((7, 0.5), job(70))[0].id == "job-70"
@@ -131,15 +213,15 @@ def test_a_row_has_a_bound(open_run):
     long = record(1)[:-1] + b" " * 100_000 + b"\n"
     for n in range(4):
         one.note([n], keys(n), None, [long])
-    one.commit(is_durable=True)
-    assert one._store.sql.execute("select count(*) from log where kind = 1").fetchone() == (4,)
+    one.commit(waits=True)
+    assert one._store.sql.execute("select count(*) from log").fetchone() == (4,)
 
 
 def test_many_keys_are_folded_and_still_known_with_their_results(open_run, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 10)
     one = open_run(1)
     one.note([5], keys(*range(100)), None, [b"".join(map(record, range(100)))])
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     one.end()
     two = open_run(2)
     known = two.claim({None: keys(*range(90, 110))})
@@ -151,7 +233,7 @@ def test_many_keys_are_folded_and_still_known_with_their_results(open_run, monke
 def test_what_is_forgotten_from_outside_is_forgotten_by_runs_that_are_going_on(open_run, tmp_path):
     one, two = open_run(1), open_run(2)
     one.note([5], keys(1, 2, 3), None, [record(1) + record(2) + record(3)])
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     assert len(two.claim({None: keys(1, 2)})) == 2
     outside = Store(str(tmp_path / "memory.db"))
     forget_key(outside, f"{TAG}:{job(1).key.hex()}")
@@ -165,14 +247,14 @@ def test_the_shorter_time_to_live_counts_and_what_ran_out_is_deleted_at_the_next
     one = open_run(1, ttl=100.0)
     one.note([5], keys(1), None, [record(1)])
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1050.0)
     assert open_run(2).claim({None: keys(1)}) == {job(1).key: REMEMBERED}
     assert open_run(3, ttl=10.0).claim({None: keys(1)}) == {}
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1101.0)
     four = open_run(4)
     with four._store.held():
-        assert four._store.sql.execute("select count(*) from log where kind = 1").fetchone() == (0,)
+        assert four._store.sql.execute("select count(*) from log").fetchone() == (0,)
 
 
 def test_time_running_out_in_mid_run_frees_what_was_done_and_no_claim(open_run, monkeypatch):
@@ -182,7 +264,7 @@ def test_time_running_out_in_mid_run_frees_what_was_done_and_no_claim(open_run, 
     one.claim({None: keys(1, 2)})
     one._terms = one._terms._replace(ttl=100.0)
     one.note([5], keys(1), None, [record(1)])
-    one.commit(is_durable=True)
+    one.commit(waits=True)
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1e6 - 86400)
     assert two.claim({None: keys(1, 2)}) == {job(1).key: REMEMBERED, job(2).key: ELSEWHERE}
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1e6 + 86400)
@@ -200,7 +282,7 @@ def test_a_store_that_breaks_stops_the_run_or_is_said_once_and_done_without(open
     assert lenient.claim({None: keys(1)}) == {}
     lenient.note([5], keys(1), None, [record(1)])
     lenient.release([(None, job(1).key)])
-    lenient.commit(is_durable=True)
+    lenient.commit(waits=True)
     assert lenient.find(None, job(1))[0] is None
     lenient.end()
     (said,) = open_run.warned

@@ -37,6 +37,17 @@ class Row(NamedTuple):
     keys: bytes
 
 
+class New(NamedTuple):
+    """A row that is to be appended: what a run did, when (Unix seconds), and for how many seconds that counts."""
+
+    run: int
+    scope: int
+    at: float
+    ttl: float | None
+    keys: bytes
+    records: bytes
+
+
 def fresh_until(key: bytes, done_at: float, ttl: float | None) -> float:
     """Return the moment (Unix seconds) at which what was done is no longer remembered.
 

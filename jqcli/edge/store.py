@@ -1,12 +1,13 @@
 """The idempotency store: one SQLite file to which runs append what they claim, have done, and let go.
 
-Law: every access (reads, writes, and the checkpoints that commits and closing make) happens under one lock that all
-runs share, because in WAL mode SQLite before 3.51.3 can corrupt a file that two connections write at once.
+Law: every access happens under one lock that all runs share, and whoever writes has said so to the others before (see
+`Claims`). The journal is SQLite's oldest one, which writes new pages once, where WAL writes all of them twice; what it
+is bad at, many small commits, does not happen here: what is in flight stands elsewhere.
 
-A row stands for a batch: its identities in a row of 16 bytes each and, where they are done, their records in the same
-order. Appending costs the same however much is remembered; a random key in a tree of its own costs 15 to 20 µs. Rows
-that are too many to be read at a start are folded into such a tree, in bulk and in the order of the keys, and a sieve
-before it keeps most questions away.
+A row stands for a batch: its identities in a row of 16 bytes each and their records in the same order. Appending costs
+the same however much is remembered; a random key in a tree of its own costs 15 to 20 µs. Rows that are too many to be
+read at a start are folded into such a tree, in bulk and in the order of the keys, and a sieve before it keeps most
+questions away.
 """
 
 from __future__ import annotations
@@ -18,31 +19,35 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from jqcli.core.recall import CLAIM, DONE, Row, split_keys
+from jqcli.core.recall import DONE, Row, split_keys
 from jqcli.core.sieve import Sieve
 from jqcli.edge import failpoint
+from jqcli.edge.storeclaims import Claims
 from jqcli.edge.storelock import StoreLock
 from jqcli.errors import FileError, ForeignFileError, LockedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SCHEMA = 1
+    from jqcli.core.recall import New
+
+SCHEMA = 2
 FOLD_AT = 500_000  # identities that a start reads (0.4 µs and 130 bytes each) before they are folded into the tree
 _APPLICATION = 0x6A71722D  # "jqr-"
-_PAGE = 16_384  # rows are large: a fifth cheaper than pages of 4 KiB
+_PAGE = 65_536  # rows are large: a fifth cheaper than pages of 16 KiB
 _BUSY_SECONDS = 5.0
 _ASKED_AT_ONCE = 4096
 _FOLDED_AT_ONCE = 1_000_000
 _ROWS_KEPT = 4
 _KEPT_BYTES = 4 << 20
+_INSERTED_AT_ONCE = 100  # rows; six values each, and SQLite before 3.32 takes 999
 _TABLES = """
 create table scope (
     id integer primary key, tag text not null, name text not null, handler text not null, version text not null,
     unique (tag, name, handler, version));
 create table log (
-    id integer primary key autoincrement, run integer not null, kind integer not null, scope integer not null,
-    at real not null, ttl real, keys blob not null, records blob);
+    id integer primary key autoincrement, run integer not null, scope integer not null, at real not null, ttl real,
+    keys blob not null, records blob not null);
 create table known (
     key blob not null, scope integer not null, row integer not null, primary key (key, scope)) without rowid;
 create table sieve (count integer not null, bits blob not null);
@@ -57,7 +62,7 @@ cross join log on log.id = known.row where n < :count
 _FOLD = """
 insert or replace into known (key, scope, row)
 select substr(keys, 16 * n + 1, 16), scope, id from log cross join number on n < length(keys) / 16
-where kind = ? and id > ? and id <= ? order by 1, id
+where id > ? and id <= ? order by 1, id
 """
 
 
@@ -89,13 +94,14 @@ class Store:
         self.path = path
         _check_place(path, create=create)
         self.lock = StoreLock(path)
+        self.claims = Claims(self.lock.fd, self.lock.path)
         self._made = os.stat(path)
         self._rows: OrderedDict[int, dict[bytes, bytes]] = OrderedDict()
         self._numbers = 0
-        self._is_durable: bool | None = None
         try:
             with self.held():
-                self.sql = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+                # By one thread at a time: the one that writes beside the run is waited for first.
+                self.sql = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
                 self._set_up()
         except BaseException:
             self.close()
@@ -109,10 +115,13 @@ class Store:
             raise ForeignFileError(f"{self.path}: is a database of another program; choose another --store")
         if version > SCHEMA:
             raise FileError(f"{self.path}: made by a newer jq-run (schema {version}, here {SCHEMA}); update this one")
+        if tables and version < SCHEMA:
+            raise FileError(f"{self.path}: made by an older jq-run (schema {version}); move it away to begin a new one")
         if not tables:
             self.sql.execute(f"pragma page_size = {_PAGE}")
             self.sql.execute("pragma auto_vacuum = incremental")
-        self.sql.execute("pragma journal_mode = wal")
+        self.sql.execute("pragma journal_mode = truncate")
+        self.sql.execute("pragma synchronous = full")
         self.sql.execute("pragma cache_size = -32768")
         if not tables:
             marks = f"pragma application_id = {_APPLICATION}; pragma user_version = {SCHEMA};"
@@ -126,38 +135,44 @@ class Store:
         """Hold the shared lock for as long as the block lasts; SQLite's errors in it become ours."""
         with self.lock.held():
             self._check_still()
-            try:
+            with self._explained():
                 yield
-            except sqlite3.Error as error:
-                raise self._explain(error) from error
-            except OSError as error:
-                raise FileError(f"{self.path}: {error.strerror}") from error
 
     @contextmanager
-    def transaction(self, *, durable: bool = False) -> Iterator[None]:
-        """Hold the lock, and write all that is written in the block or nothing.
-
-        Only a `durable` one outlives a power cut for sure; a claim need not, for no run outlives one.
-        """
+    def transaction(self) -> Iterator[None]:
+        """Hold the lock, and write all that is written in the block or nothing; it outlives a power cut."""
         with self.held():
-            if durable != self._is_durable:
-                self.sql.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
-                self._is_durable = durable
-            failpoint.hit("store.begin")
-            self.sql.execute("begin immediate")
-            try:
+            self.claims.announce()
+            with self._written():
                 yield
-                failpoint.hit("store.commit")
-                self.sql.execute("commit")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self.sql.execute("rollback")
-                raise
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        failpoint.hit("store.begin")
+        self.sql.execute("begin immediate")
+        try:
+            yield
+            failpoint.hit("store.commit")
+            self.sql.execute("commit")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self.sql.execute("rollback")
+            raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+        except OSError as error:
+            raise FileError(f"{self.path}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the file; the last one to do so folds the journal into it."""
+        """Close the file."""
         if hasattr(self, "sql"):  # it could be opened
             with suppress(sqlite3.Error, LockedError, FileError), self.lock.held():
+                self.sql.execute("pragma journal_mode = delete")  # which takes the empty journal away
                 self.sql.close()
             with suppress(sqlite3.Error):
                 self.sql.close()  # also where the lock is not to be had; the second time it does nothing
@@ -165,7 +180,7 @@ class Store:
 
     def _check_still(self) -> None:
         try:
-            is_same = os.path.samestat(os.stat(self.path), self._made)
+            is_same = os.path.samestat(os.stat(self.path), self._made) and self.lock.is_still()
         except OSError:
             is_same = False
         if not is_same:
@@ -188,47 +203,39 @@ class Store:
         (number,) = self.sql.execute(f"select id from scope where {where}", name).fetchone()  # noqa: S608 - a constant
         return int(number)
 
-    def append(self, row: Row, scope: int, records: bytes | None = None) -> int:
-        """Append a row (its `id` does not count) and return its number."""
-        values = (row.run, row.kind, scope, row.at, row.ttl, row.keys, records)
-        text = "insert into log (run, kind, scope, at, ttl, keys, records) values (?, ?, ?, ?, ?, ?, ?)"
-        return int(self.sql.execute(text, values).lastrowid or 0)
+    def append(self, rows: Sequence[New]) -> range:
+        """Append rows; return their numbers."""
+        last = 0
+        for at in range(0, len(rows), _INSERTED_AT_ONCE):
+            part = rows[at : at + _INSERTED_AT_ONCE]
+            # One call for many, since a thread waits after each one for its turn to run Python.
+            marks = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(part))
+            text = f"insert into log (run, scope, at, ttl, keys, records) values {marks}"  # noqa: S608 - question marks
+            last = int(self.sql.execute(text, [value for row in part for value in row]).lastrowid or 0)
+        return range(last - len(rows) + 1, last + 1)
 
-    def touch(self) -> None:
-        """Write, and change nothing."""
-        self.sql.execute("update state set folded = folded")
-
-    def drop_claims(self, run: int) -> None:
-        """Take away what a run claimed and let go: it has nothing in flight, or is dead."""
-        self.sql.execute("delete from log where run = ? and kind <> ?", (run, DONE))
+    def append_held(self, rows: Sequence[New]) -> range:
+        """Append rows in a transaction of their own, with the lock held and others told; return their numbers."""
+        with self._explained(), self._written():
+            return self.append(rows)
 
     def drop_expired(self, now: float) -> int:
         """Take away the rows whose time is over; return how many."""
-        return self.sql.execute("delete from log where kind = ? and at + ttl <= ?", (DONE, now)).rowcount
+        return self.sql.execute("delete from log where at + ttl <= ?", (now,)).rowcount
 
     # What runs read, to be called with the lock held
-
-    def change(self) -> int:
-        """Return a number that is another one when another program has written since."""
-        return int(self.sql.execute("pragma data_version").fetchone()[0])
 
     def state(self) -> tuple[int, int]:
         """Return the epoch, which changes when rows are taken away, and the last row that was folded."""
         epoch, folded = self.sql.execute("select epoch, folded from state").fetchone()
         return epoch, folded
 
-    def read(self, after: int, done_after: int, scopes: Sequence[int]) -> Iterator[Row]:
-        """Yield the rows of these scopes behind a number, in order; of what is done only those behind `done_after`."""
+    def read(self, after: int, folded: int, scopes: Sequence[int]) -> Iterator[Row]:
+        """Yield the rows of these scopes behind a number and behind those that were folded, in order."""
         marks = ", ".join("?" * len(scopes))
-        text = (
-            "select id, run, kind, at, ttl, keys from log "  # noqa: S608 - the marks are question marks
-            f"where id > ? and (kind <> {DONE} or id > ?) and scope in ({marks}) order by id"
-        )
-        return map(Row._make, self.sql.execute(text, (after, done_after, *scopes)))
-
-    def claimants(self) -> list[int]:
-        """Return the runs that have claims."""
-        return [run for (run,) in self.sql.execute("select distinct run from log where kind = ?", (CLAIM,))]
+        text = f"select id, run, at, ttl, keys from log where id > ? and scope in ({marks}) order by id"  # noqa: S608 - the marks are question marks
+        for number, run, at, ttl, keys in self.sql.execute(text, (max(after, folded), *scopes)):
+            yield Row(number, run, DONE, at, ttl, keys)
 
     def read_sieve(self) -> Sieve | None:
         """Return the sieve of the identities in the tree, None where there are none."""
@@ -277,17 +284,17 @@ class Store:
                     return folded
                 longest = "select max(length(keys)) / 16 from log where id > ? and id <= ?"
                 self._count_to(self.sql.execute(longest, (folded, last)).fetchone()[0])
-                self.sql.execute(_FOLD, (DONE, folded, last))
+                self.sql.execute(_FOLD, (folded, last))
                 self._sieve_too(folded, last)
                 self.sql.execute("update state set folded = ?", (last,))
 
     def _sieve_too(self, after: int, last: int) -> None:
         """Put the rows that were folded into the sieve; a larger one is filled from the tree."""
-        where, values = "kind = ? and id > ? and id <= ?", (DONE, after, last)
+        where, values = "id > ? and id <= ?", (after, last)
         total = f"select sum(length(keys)) / 16 from log where {where}"  # noqa: S608 - a constant
         sieve, count = self.read_sieve(), self.sql.execute(total, values).fetchone()[0]
         if sieve is None or not sieve.is_large_enough(sieve.count + count):
-            (every,) = self.sql.execute("select sum(length(keys)) / 16 from log where kind = ?", (DONE,)).fetchone()
+            (every,) = self.sql.execute("select sum(length(keys)) / 16 from log").fetchone()
             sieve = Sieve.for_count(max(every, 2 * (count + (sieve.count if sieve else 0))))
             rows = self.sql.execute("select key from known")
         else:
@@ -300,8 +307,8 @@ class Store:
     def _last_to_fold(self, folded: int) -> int | None:
         """Return the last row of the next step, None where there is too little to fold."""
         total, last = 0, None
-        text = "select id, length(keys) / 16 from log where kind = ? and id > ? order by id"
-        for number, count in self.sql.execute(text, (DONE, folded)):
+        text = "select id, length(keys) / 16 from log where id > ? order by id"
+        for number, count in self.sql.execute(text, (folded,)):
             total, last = total + count, number
             if total >= _FOLDED_AT_ONCE:
                 break

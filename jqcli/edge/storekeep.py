@@ -6,13 +6,14 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.codec import key_of_text
-from jqcli.core.recall import CLAIM, DONE, split_keys
+from jqcli.core.recall import split_keys
+from jqcli.edge.storeclaims import claims_of
 
 if TYPE_CHECKING:
     from jqcli.edge.store import Store
 
-_LIVE = "kind = ? and (ttl is null or at + ttl > ?)"
-_KEPT_BYTES = "select coalesce(sum(length(keys) + length(records)), 0) from log where kind = ?"
+_LIVE = "(ttl is null or at + ttl > ?)"
+_KEPT_BYTES = "select coalesce(sum(length(keys) + length(records)), 0) from log"
 
 
 class Part(NamedTuple):
@@ -45,24 +46,17 @@ def read_stats(store: Store, now: float) -> Stats:
             "select handler, name, version, tag, sum(length(keys)) / 16, sum(length(keys) + length(records)), min(at), "  # noqa: S608 - a constant
             f"max(at) from log join scope on scope.id = log.scope where {_LIVE} "
             "group by scope.id order by handler, name, version, tag",
-            (DONE, now),
+            (now,),
         )
         parts = [Part(*row) for row in rows]
-        expired = "select coalesce(sum(length(keys)) / 16, 0) from log where kind = ? and at + ttl <= ?"
-        (gone,) = store.sql.execute(expired, (DONE, now)).fetchone()
-        alive = [run for run in store.claimants() if store.lock.is_alive(run)]
-        in_flight = sum(_count_in_flight(store, run) for run in alive)
-    return Stats(parts, os.path.getsize(store.path), gone, len(alive), in_flight)
-
-
-def _count_in_flight(store: Store, run: int) -> int:
-    claimed: set[bytes] = set()
-    for kind, keys in store.sql.execute("select kind, keys from log where run = ? order by id", (run,)):
-        if kind == CLAIM:
-            claimed.update(split_keys(keys))
-        else:
-            claimed.difference_update(split_keys(keys))
-    return len(claimed)
+        expired = "select coalesce(sum(length(keys)) / 16, 0) from log where at + ttl <= ?"
+        (gone,) = store.sql.execute(expired, (now,)).fetchone()
+        claimed = {} if store.lock.is_deserted else claims_of(store.claims)
+        in_flight = {run: keys for run, keys in claimed.items() if store.lock.is_alive(run)}
+        for run, held in in_flight.items():
+            for (done,) in store.sql.execute("select keys from log where run = ?", (run,)):
+                held.difference_update(split_keys(done))
+    return Stats(parts, os.path.getsize(store.path), gone, len(in_flight), sum(map(len, in_flight.values())))
 
 
 def prune(store: Store, now: float, *, older_than: float | None, max_bytes: int | None) -> int:
@@ -73,12 +67,9 @@ def prune(store: Store, now: float, *, older_than: float | None, max_bytes: int 
     with store.transaction():
         gone = store.drop_expired(now)
         if older_than is not None:
-            gone += store.sql.execute("delete from log where kind = ? and at < ?", (DONE, now - older_than)).rowcount
+            gone += store.sql.execute("delete from log where at < ?", (now - older_than,)).rowcount
         if max_bytes is not None:
             gone += _drop_oldest(store, max_bytes)
-        for run in store.claimants():
-            if not store.lock.is_alive(run):
-                store.drop_claims(run)
         store.sql.execute("delete from known where row not in (select id from log)")
         if gone:
             store.forget_rows()
@@ -87,20 +78,19 @@ def prune(store: Store, now: float, *, older_than: float | None, max_bytes: int 
 
 
 def _drop_oldest(store: Store, max_bytes: int) -> int:
-    (size,) = store.sql.execute(_KEPT_BYTES, (DONE,)).fetchone()
+    (size,) = store.sql.execute(_KEPT_BYTES).fetchone()
     last = 0
-    text = "select id, length(keys) + length(records) from log where kind = ? order by id"
-    for number, octets in store.sql.execute(text, (DONE,)):
+    text = "select id, length(keys) + length(records) from log order by id"
+    for number, octets in store.sql.execute(text):
         if size <= max_bytes:
             break
         size, last = size - octets, number
-    return store.sql.execute("delete from log where kind = ? and id <= ?", (DONE, last)).rowcount
+    return store.sql.execute("delete from log where id <= ?", (last,)).rowcount
 
 
 def _cut_down(store: Store) -> None:
     with store.held():
         store.sql.executescript("pragma incremental_vacuum;")  # `execute` would free one page
-        store.sql.execute("pragma wal_checkpoint(truncate)").fetchall()
 
 
 def forget_handler(store: Store, handler: str) -> int:
@@ -109,10 +99,9 @@ def forget_handler(store: Store, handler: str) -> int:
         scopes = store.sql.execute("select id from scope where handler = ? or name = ?", (handler, handler)).fetchall()
         gone = 0
         for (scope,) in scopes:
-            where = "kind = ? and scope = ?"
-            count = f"select coalesce(sum(length(keys)) / 16, 0) from log where {where}"  # noqa: S608 - a constant
-            gone += store.sql.execute(count, (DONE, scope)).fetchone()[0]
-            store.sql.execute(f"delete from log where {where}", (DONE, scope))  # noqa: S608 - as above
+            count = "select coalesce(sum(length(keys)) / 16, 0) from log where scope = ?"
+            gone += store.sql.execute(count, (scope,)).fetchone()[0]
+            store.sql.execute("delete from log where scope = ?", (scope,))
             store.sql.execute("delete from known where scope = ?", (scope,))
         if gone:
             store.forget_rows()
@@ -130,9 +119,8 @@ def forget_key(store: Store, text: str) -> int:
     key = key_of_text(rest)
     with store.transaction():
         rows = store.sql.execute(
-            "select log.id, keys, records from log join scope on scope.id = log.scope "
-            "where kind = ? and tag = ? and instr(keys, ?)",
-            (DONE, tag, key),
+            "select log.id, keys, records from log join scope on scope.id = log.scope where tag = ? and instr(keys, ?)",
+            (tag, key),
         ).fetchall()
         gone = sum(_take_out(store, number, keys, records, key) for number, keys, records in rows)
         scopes = "select id from scope where tag = ?"

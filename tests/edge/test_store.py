@@ -13,7 +13,7 @@ from contextlib import closing
 import pytest
 
 from jqcli.core.codec import hash_bytes
-from jqcli.core.recall import CLAIM, DONE, RELEASE, Row, split_keys
+from jqcli.core.recall import DONE, New, Row, split_keys
 from jqcli.edge import store as module
 from jqcli.edge.store import SCHEMA, ScopeName, Store
 from jqcli.edge.storekeep import forget_handler, forget_key, prune, read_stats
@@ -35,13 +35,12 @@ def record(n):
     )
 
 
-def put(store, numbers, kind=DONE, run=7, at=1000.0, ttl=None, name=NAME):
+def put(store, numbers, at=1000.0, ttl=None, name=NAME):
     with store.transaction():
         scope = store.scope(name)
         keys = b"".join(map(key, numbers))
-        return store.append(
-            Row(0, run, kind, at, ttl, keys), scope, b"".join(map(record, numbers)) if kind == DONE else None
-        )
+        (row,) = store.append([New(7, scope, at, ttl, keys, b"".join(map(record, numbers)))])
+        return row
 
 
 @pytest.fixture
@@ -57,16 +56,27 @@ def store(path):
 
 
 def test_rows_come_back_in_order_and_only_those_of_the_scopes_that_are_asked_for(store):
-    first, second = put(store, [1, 2]), put(store, [3], CLAIM)
+    first, second = put(store, [1, 2]), put(store, [3])
     put(store, [4], name=NAME._replace(version="2"))
     with store.held():
         rows = list(store.read(0, 0, [1]))
         assert [row.id for row in store.read(first, 0, [1])] == [second]
-        assert [row.kind for row in store.read(0, 10, [1])] == [CLAIM]
+        assert [row.id for row in store.read(0, first, [1])] == [second]
     assert rows == [
         Row(first, 7, DONE, 1000.0, None, key(1) + key(2)),
-        Row(second, 7, CLAIM, 1000.0, None, key(3)),
+        Row(second, 7, DONE, 1000.0, None, key(3)),
     ]
+
+
+def test_many_rows_are_appended_at_once_and_numbered_in_order(store):
+    news = [New(7, 1, 0.0, None, key(n), record(n)) for n in range(250)]
+    with store.transaction():
+        store.scope(NAME)
+        rows = store.append(news)
+    assert list(rows) == list(range(1, 251))
+    with store.held():
+        assert [(row.id, row.keys) for row in store.read(0, 0, [1])] == [(n + 1, key(n)) for n in range(250)]
+    assert store.record(rows[249], key(249)) == record(249)[:-1]
 
 
 def test_a_record_is_found_in_its_row_also_after_the_row_was_left_for_others(store):
@@ -81,7 +91,7 @@ def test_a_record_is_found_in_its_row_also_after_the_row_was_left_for_others(sto
 def test_what_fails_in_a_transaction_leaves_nothing(store):
     def write_half():
         with store.transaction():
-            store.append(Row(0, 7, CLAIM, 0.0, None, key(1)), 1)
+            store.append([New(7, 1, 0.0, None, key(1), b"")])
             store.sql.execute("insert into log (run) values (null)")
 
     with pytest.raises(FileError, match="NOT NULL"):
@@ -142,11 +152,11 @@ def test_a_later_row_of_one_key_is_the_one_that_counts(store, monkeypatch):
 def test_two_programs_write_in_turn_and_lose_nothing(path):
     """Every transaction of two processes is there in the end, and the file is sound."""
     code = (
-        "import sys; from jqcli.edge.store import Store, ScopeName; from jqcli.core.recall import Row\n"
+        "import sys; from jqcli.edge.store import Store, ScopeName; from jqcli.core.recall import New\n"
         "store = Store(sys.argv[1]); run = int(sys.argv[2])\n"
         "for n in range(150):\n"
         "    with store.transaction():\n"
-        "        store.append(Row(0, run, 1, 0.0, None, bytes([run]) * 16), 1, b'x' * 20000)\n"
+        "        store.append([New(run, 1, 0.0, None, bytes([run]) * 16, b'x' * 20000)])\n"
         "store.close()\n"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -197,7 +207,8 @@ def test_a_new_store_is_private_and_says_whose_it_is(path, store):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     with store.held():
         assert store.sql.execute("pragma user_version").fetchone() == (SCHEMA,)
-        assert store.sql.execute("pragma journal_mode").fetchone() == ("wal",)
+        assert store.sql.execute("pragma journal_mode").fetchone() == ("truncate",)
+        assert store.sql.execute("pragma synchronous").fetchone() == (2,)  # full
 
 
 @pytest.mark.parametrize(
@@ -205,6 +216,7 @@ def test_a_new_store_is_private_and_says_whose_it_is(path, store):
     [
         ("create table t (a)", ForeignFileError, "another program"),
         ("pragma user_version = 99", FileError, "newer jq-run"),
+        ("pragma user_version = 1", FileError, "older jq-run"),
     ],
 )
 def test_another_programs_or_a_newer_file_is_not_touched(path, script, error, text):
@@ -236,7 +248,6 @@ def test_stats_count_what_is_fresh_what_has_run_out_and_what_a_living_run_has_in
     put(store, range(10), at=1000.0, ttl=50.0)
     put(store, range(10, 15), at=1000.0)
     put(store, range(20, 23), name=NAME._replace(handler="tasks.py:receipt", version="2"))
-    put(store, range(30, 34), CLAIM, run=8)
     found = read_stats(store, 1060.0)
     assert [(part.handler, part.version, part.keys) for part in found.parts] == [
         ("tasks.py:charge", "", 5),
@@ -248,8 +259,6 @@ def test_stats_count_what_is_fresh_what_has_run_out_and_what_a_living_run_has_in
 def test_pruning_takes_what_has_run_out_and_the_oldest_and_the_file_shrinks(path, store):
     for n in range(200):
         put(store, range(100 * n, 100 * n + 100), at=float(n), ttl=10.0 if n < 50 else None)
-    put(store, [1], CLAIM, run=99)
-    put(store, [2], RELEASE, run=99)
     before = os.path.getsize(path)
     assert prune(store, 100.0, older_than=None, max_bytes=None) == 50
     assert prune(store, 200.0, older_than=120.0, max_bytes=None) == 30
@@ -260,7 +269,6 @@ def test_pruning_takes_what_has_run_out_and_the_oldest_and_the_file_shrinks(path
     assert parts[0].newest_at == 199.0
     assert os.path.getsize(path) < before / 2
     with store.held():
-        assert store.claimants() == []
         assert store.state()[0] == 3
 
 

@@ -1,0 +1,154 @@
+"""What runs have in flight: rows of identities in the file by which they lock their store.
+
+Law: the head says what of the file counts, and is written last, with the store held. So a row whose run died while it
+was written counts for nothing, and one look at the head tells whether there is anything that a run has not read yet,
+be it here or in the store.
+
+A claim is worth nothing once its run is dead. So nothing of this is ever synced, and a run that finds itself alone
+begins anew.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from jqcli.core.codec import KEY_SIZE
+from jqcli.core.recall import CLAIM, RELEASE, Row, split_keys
+from jqcli.edge import failpoint
+from jqcli.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_HEAD = struct.Struct("<8sQQQQ")
+_MARK = b"jq-run 1"
+_ROW = struct.Struct("<QIII")  # run, kind, scope, how many identities follow
+_MOST = 1 << 62
+_LARGE = 1 << 20  # bytes of rows; the claims of the dead are left out when a run begins and there are more
+
+
+class Head(NamedTuple):
+    """What counts: the rows from `start` to `end`, all of them anew where `generation` is another one.
+
+    `news` is another number whenever somebody may have written to the store.
+    """
+
+    generation: int
+    start: int
+    end: int
+    news: int
+
+
+class Claims:
+    """The rows in a file that is open already, and locked by whoever calls."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self._path = path
+        self._mutex = Lock()  # between the threads of this process, which hold the store together
+
+    def head(self) -> Head:
+        """Return what counts."""
+        data = self._read(_HEAD.size, 0)
+        if len(data) == _HEAD.size and data.startswith(_MARK):
+            head = Head._make(_HEAD.unpack(data)[1:])
+            if max(head) < _MOST and _HEAD.size <= head.start <= head.end:
+                return head
+        return Head(0, _HEAD.size, _HEAD.size, 0)  # of a new file, or what a power cut left
+
+    def append(self, kind: int, run: int, scope: int, keys: bytes) -> Head:
+        """Append a row; return what counts then."""
+        with self._mutex:
+            head = self.head()
+            data = _ROW.pack(run, kind, scope, len(keys) // KEY_SIZE) + keys
+            self._write(data, head.end)
+            return self._put(head._replace(end=head.end + len(data)))
+
+    def announce(self) -> Head:
+        """Say that something will be written to the store before it is let go; return what counts then."""
+        with self._mutex:
+            head = self.head()
+            return self._put(head._replace(news=head.news + 1))
+
+    def read(self, start: int, end: int) -> Iterator[tuple[int, Row]]:
+        """Yield the rows between two places, each with its scope."""
+        data = self._read(end - start, start)
+        at = 0
+        while at < len(data):
+            try:
+                run, kind, scope, count = _ROW.unpack_from(data, at)
+            except struct.error:
+                break
+            at += _ROW.size + KEY_SIZE * count
+            if kind not in (CLAIM, RELEASE) or at > len(data):
+                break
+            yield scope, Row(0, run, kind, 0.0, None, data[at - KEY_SIZE * count : at])
+        if at != end - start:
+            raise FileError(f"{self._path}: is damaged; it may be removed when no run uses the store")
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        head = self.head()
+        # The old number may have been lost with the power, and nobody is there who could confuse it with this one.
+        generation = int.from_bytes(os.urandom(7))
+        self._put(Head(generation, _HEAD.size, _HEAD.size, head.news + 1))
+        self._cut(_HEAD.size)
+
+    def leave_out(self, is_alive: Callable[[int], bool]) -> None:
+        """Forget the rows of dead runs, if there are many; what is left is first copied behind, then to the front."""
+        head = self.head()
+        if head.end - head.start < _LARGE:
+            return
+        rows = list(self.read(head.start, head.end))
+        living = {run for run in {row.run for _, row in rows} if is_alive(run)}
+        kept = b"".join(
+            _ROW.pack(row.run, row.kind, scope, len(row.keys) // KEY_SIZE) + row.keys
+            for scope, row in rows
+            if row.run in living
+        )
+        if 2 * len(kept) > head.end - head.start:
+            return
+        self._write(kept, head.end)
+        head = self._put(Head(head.generation + 1, head.end, head.end + len(kept), head.news))
+        if head.start >= _HEAD.size + len(kept):
+            self._write(kept, _HEAD.size)
+            head = self._put(Head(head.generation + 1, _HEAD.size, _HEAD.size + len(kept), head.news))
+            self._cut(head.end)
+
+    def _put(self, head: Head) -> Head:
+        failpoint.hit("store.head")
+        self._write(_HEAD.pack(_MARK, *head), 0)
+        return head
+
+    def _write(self, data: bytes, at: int) -> None:
+        try:
+            while data:
+                done = os.pwrite(self._fd, data, at)
+                data, at = data[done:], at + done
+        except OSError as error:
+            raise FileError(f"{self._path}: {error.strerror}") from error
+
+    def _read(self, size: int, at: int) -> bytes:
+        try:
+            return os.pread(self._fd, size, at)
+        except OSError as error:
+            raise FileError(f"{self._path}: {error.strerror}") from error
+
+    def _cut(self, size: int) -> None:
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            raise FileError(f"{self._path}: {error.strerror}") from error
+
+
+def claims_of(claims: Claims) -> dict[int, set[bytes]]:
+    """Return what runs claimed and did not let go of, by run; what they have done is still among it."""
+    head = claims.head()
+    found: dict[int, set[bytes]] = {}
+    for _, row in claims.read(head.start, head.end):
+        held = found.setdefault(row.run, set())
+        (held.update if row.kind == CLAIM else held.difference_update)(split_keys(row.keys))
+    return found

@@ -1,0 +1,129 @@
+"""What is in flight, in the file beside the store: a row counts when the head says so, and not before."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from jqcli.core.recall import CLAIM, RELEASE, Row
+from jqcli.edge import failpoint
+from jqcli.edge import storeclaims as module
+from jqcli.edge.storeclaims import Claims, claims_of
+from jqcli.errors import FileError
+
+A, B, C = (bytes([n]) * 16 for n in (1, 2, 3))
+
+
+@pytest.fixture
+def fd(tmp_path):
+    opened = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    yield opened
+    os.close(opened)
+
+
+@pytest.fixture
+def claims(fd):
+    return Claims(fd, "lock")
+
+
+def rows(claims):
+    head = claims.head()
+    return [(scope, row.run, row.kind, row.keys) for scope, row in claims.read(head.start, head.end)]
+
+
+def test_rows_come_back_in_order_from_wherever_one_has_read_to(claims):
+    assert rows(claims) == []
+    first = claims.append(CLAIM, 7, 1, A + B)
+    second = claims.append(RELEASE, 7, 2, B)
+    assert claims.head() == second
+    assert rows(claims) == [(1, 7, CLAIM, A + B), (2, 7, RELEASE, B)]
+    assert list(claims.read(first.end, second.end)) == [(2, Row(0, 7, RELEASE, 0.0, None, B))]
+    assert claims_of(claims) == {7: {A}}
+
+
+def test_a_row_whose_run_died_while_it_was_written_counts_for_nothing_and_is_written_over(claims, fd, monkeypatch):
+    claims.append(CLAIM, 7, 1, A)
+
+    def die(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(failpoint, "hit", die)
+    with pytest.raises(KeyboardInterrupt):
+        claims.append(CLAIM, 7, 1, B + C)
+    monkeypatch.undo()
+    assert os.fstat(fd).st_size > claims.head().end
+    assert rows(claims) == [(1, 7, CLAIM, A)]
+    claims.append(CLAIM, 8, 1, C)
+    assert rows(claims) == [(1, 7, CLAIM, A), (1, 8, CLAIM, C)]
+
+
+def test_an_announcement_is_seen_and_moves_no_row(claims):
+    before = claims.append(CLAIM, 7, 1, A)
+    after = claims.announce()
+    assert after == before._replace(news=before.news + 1) == claims.head()
+    assert rows(claims) == [(1, 7, CLAIM, A)]
+
+
+def test_what_begins_anew_is_another_generation_and_the_file_shrinks(claims, fd):
+    before = claims.append(CLAIM, 7, 1, A * 1000)
+    claims.clear()
+    assert rows(claims) == []
+    assert claims.head().generation != before.generation
+    assert os.fstat(fd).st_size < 100
+
+
+def test_beginning_anew_needs_nothing_of_what_a_power_cut_left(claims, fd):
+    end = claims.append(CLAIM, 7, 1, A).end
+    os.pwrite(fd, b"\xff" * 20, end - 36)
+    with pytest.raises(FileError, match="is damaged"):
+        rows(claims)
+    claims.clear()
+    assert rows(claims) == []
+    os.pwrite(fd, b"\xff" * 32, 8)
+    assert rows(claims) == []
+    claims.announce()
+    claims.clear()
+    claims.append(CLAIM, 7, 1, A)
+    assert rows(claims) == [(1, 7, CLAIM, A)]
+
+
+@pytest.mark.parametrize("most", [range(1), range(6)], ids=["many are left", "few are left"])
+def test_the_rows_of_the_dead_are_left_out_where_there_are_many(claims, fd, monkeypatch, most):
+    monkeypatch.setattr(module, "_LARGE", 2000)
+    for n in range(6):
+        claims.append(CLAIM, n, 1, bytes([n]) * 160)
+    claims.leave_out(lambda _: False)
+    assert len(rows(claims)) == 6  # which are not many
+    for n in range(6):
+        claims.append(RELEASE, n, 1, bytes([n]) * 160)
+    before, kept = claims.head(), rows(claims)
+    claims.leave_out(lambda run: run in (5, *most[1:]))
+    if len(most) > 1:
+        assert rows(claims) == kept  # all but one are alive
+        return
+    assert rows(claims) == [row for row in kept if row[1] == 5]
+    assert claims.head().generation == before.generation + 2
+    assert os.fstat(fd).st_size == claims.head().end < before.end / 4
+
+
+def test_leaving_out_can_be_cut_off_anywhere(claims, monkeypatch):
+    monkeypatch.setattr(module, "_LARGE", 100)
+    for n in range(40):
+        claims.append(CLAIM, n, 1, bytes([n]) * 16)
+    for number in (1, 2):
+        hits = iter(range(1, 10))
+
+        def die(_, hits=hits, number=number):
+            if next(hits) == number:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(failpoint, "hit", die)
+        with pytest.raises(KeyboardInterrupt):
+            claims.leave_out(lambda run: run < 3)
+        monkeypatch.setattr(failpoint, "hit", lambda _: None)
+        assert [run for _, run, _, _ in rows(claims) if run < 3] == [0, 1, 2]
+        claims.append(CLAIM, 99, 1, C)
+        assert rows(claims)[-1] == (1, 99, CLAIM, C)
+        for n in range(40):
+            claims.append(CLAIM, n + 50, 1, C)

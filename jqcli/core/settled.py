@@ -55,6 +55,12 @@ def _unpack(entry: int) -> Kept:
     return Kept(entry >> _OFFSET_SHIFT, STATUSES[entry >> _STATUS_SHIFT & 7], entry & (_MADE - 1))
 
 
+def _fitting(entry: int, wanted: int | None) -> int | None:
+    """Return a record that no line has taken, if it has this id, or one that was made up (None)."""
+    fits = entry & _MADE if wanted is None else entry & (_MADE - 1) == wanted
+    return entry if fits and not entry & _CLAIMED else None
+
+
 class _Many:
     """The records of one identity that has several, so that taking one costs the same however many there are."""
 
@@ -74,13 +80,22 @@ class _Many:
 
     def take(self, wanted: int | None) -> int | None:
         """Take a record with this id, or with one that was made up (None); return None where there is none."""
+        at = self._next(wanted)
+        if at is None:
+            return None
+        self._taken[at] = 1
+        return self._entries[at]
+
+    def peek(self, wanted: int | None) -> int | None:
+        """Return the record that `take` would take."""
+        at = self._next(wanted)
+        return None if at is None else self._entries[at]
+
+    def _next(self, wanted: int | None) -> int | None:
         places = self._made if wanted is None else self._by_id.get(wanted, [])
-        while places:
-            at = places.pop()
-            if not self._taken[at]:
-                self._taken[at] = 1
-                return self._entries[at]
-        return None
+        while places and self._taken[places[-1]]:
+            places.pop()
+        return places[-1] if places else None
 
 
 @dataclass(slots=True)
@@ -158,16 +173,27 @@ class Settled:
             return None
         wanted = None if own_id == _NO_ID else int.from_bytes(own_id, "little")
         if isinstance(known, list):
-            many = self._many.get(claim)
-            if many is None:
-                many = self._many[claim] = _Many(known)
-            entry = many.take(wanted)
+            entry = self._many_of(claim, known).take(wanted)
         else:
-            fits = known & _MADE if wanted is None else known & (_MADE - 1) == wanted
-            entry = known if fits and not known & _CLAIMED else None
+            entry = _fitting(known, wanted)
             if entry is not None:
                 self.records[claim] = entry | _CLAIMED
         return None if entry is None else STATUSES[entry >> _STATUS_SHIFT & 7]
+
+    def peek(self, claim: bytes, own_id: bytes) -> str | None:
+        """Return the status of the record that `claim` would take."""
+        known = self.records.get(claim)
+        if known is None:
+            return None
+        wanted = None if own_id == _NO_ID else int.from_bytes(own_id, "little")
+        entry = self._many_of(claim, known).peek(wanted) if isinstance(known, list) else _fitting(known, wanted)
+        return None if entry is None else STATUSES[entry >> _STATUS_SHIFT & 7]
+
+    def _many_of(self, claim: bytes, entries: list[int]) -> _Many:
+        many = self._many.get(claim)
+        if many is None:
+            many = self._many[claim] = _Many(entries)
+        return many
 
     def blank_unread(self, data: bytes) -> tuple[bytes, list[int]]:
         """Return whole lines with the `unread` among them emptied, and the indexes of these; each takes its letter."""

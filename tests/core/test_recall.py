@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from jqcli.core.codec import hash_bytes
 from jqcli.core.event import Answer
+from jqcli.core.prepare import mark_id
 from jqcli.core.recall import (
     CLAIM,
     DONE,
@@ -160,4 +161,29 @@ def test_what_an_earlier_run_has_recorded_is_not_claimed():
     settled = Settled()
     settled.add(A, b'"x"', "completed", 0)
     settled.add(B, b'"y"', "dead", 0)
-    assert wanted_of(answer(A + B + C), settled) == {None: B + C}
+    assert wanted_of(answer(A + B + C), settled) == {None: B + C}  # B has no id of its own, so that letter is not its
+
+
+def test_a_line_that_is_dead_from_an_earlier_run_is_not_claimed_and_nor_is_what_follows_it():
+    settled = Settled()
+    settled.add(A, b'"one:1"', "dead", 0)
+    settled.add(B, b'"y"', "dead", 0)
+    ids = bytes(8) * 2 + mark_id(b'"y"') + mark_id(b'"z"') + bytes(8)
+    line = Answer(1, A + A + B + B + C, b"", ids, [])
+    assert wanted_of(line, settled) == {None: C}
+    assert settled.claim(A, bytes(8)) == "dead"  # to look was not to take
+    other = Answer(2, A + B + B, b"", bytes(8) + mark_id(b'"z"') + mark_id(b'"y"'), [])
+    assert wanted_of(other, settled) == {None: A + B}  # z comes first and runs
+
+
+def test_a_line_of_several_that_may_find_no_record_of_its_own_is_claimed():
+    settled = Settled()
+    settled.add(A, b'"one:1"', "duplicate", 0)
+    assert wanted_of(answer(A + B), settled) == {None: B}
+    assert wanted_of(answer(A + B + A), settled) == {None: B + A}
+    settled.add(A, b'"one:2"', "conflict", 0)
+    assert wanted_of(answer(A), settled) == {}
+
+
+def test_what_died_in_this_run_is_not_claimed_again_for_its_duplicates():
+    assert wanted_of(answer(A + B), Settled(), {A: None}) == {None: B}

@@ -175,6 +175,20 @@ def test_a_finished_command_run_again_with_a_store_does_nothing(folder):
     assert len(folder.log) == 10
 
 
+def test_what_is_dead_from_an_earlier_start_is_not_waited_for_by_others(folder):
+    dead, wait = {"do": "reject"}, {"do": "wait", "file": "go"}
+    folder.write("one.jsonl", [dead])
+    run(folder, "one", code=1)
+    folder.write("one.jsonl", [dead, wait, dead])
+    one = start(folder, "one")
+    wait_for(lambda: has_run(folder, wait))
+    folder.write("two.jsonl", [dead])
+    assert run(folder, "two", "--summary", "json", code=1).summary["dead"] == 1
+    folder.write("go", "")
+    finish(one, 1)
+    assert folder.log.count(dead) == 2
+
+
 def test_a_run_stopped_by_a_signal_lets_go_of_what_it_did_not_do(folder):
     jobs = [{"n": n, "do": "wait", "file": "go"} for n in range(100)]
     folder.write("one.jsonl", jobs)

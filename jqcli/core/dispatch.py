@@ -162,9 +162,8 @@ class Dispatch:
         answer = batch.answer
         assert answer is not None  # noqa: S101 - its turn comes with its answer
         batch.keys = answer.keys
-        known = (
-            {} if self._claim is None else self._claim(wanted_of(answer, self._identities.settled, self._firsts.dead))
-        )
+        claim, settled = self._claim, self._identities.settled
+        known = {} if claim is None else claim(wanted_of(answer, settled, self._firsts.dead))
         ruling = self._identities.rule(batch.number, answer, known)
         if batch.buried:  # they look blank, and have their letters
             statuses = Counter(ruling.statuses) - Counter({None: len(batch.buried)})

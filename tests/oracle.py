@@ -7,7 +7,12 @@ record is double; no identity was executed more often than attempts, crashes and
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sqlite3
+import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -188,9 +193,10 @@ def identity_of(record):
     return f"{text}/{record['payload_hash']}" if "payload_hash" in record else text
 
 
-def check_lines(now, results, letters, log=None, *, earlier=(), stem="jobs", deaths=0, crashes=0):
+def check_lines(now, results, letters, log=None, *, earlier=(), stem="jobs", deaths=0, crashes=0, remembered=()):
     """Return the count of a finished run over an input that may have been edited since earlier ones (bytes each).
 
+    `remembered` are the records of a store that the run shared: what it did may have a record there alone.
     Every line that is in the input now has one record; there are no more of a kind than some version had lines, and
     none that no version asked for; of one identity one job ran, and the others share its fate.
     """
@@ -208,9 +214,9 @@ def check_lines(now, results, letters, log=None, *, earlier=(), stem="jobs", dea
     for kind, times in found.items():
         most = max(version[kind] for version in wanted)
         assert times <= most, f"{times} records for {most} lines: {kind}"
-    _check_sharing(count, is_edited=bool(earlier))
+    _check_sharing(count, remembered, is_edited=bool(earlier))
     if log is not None:
-        _check_work(count, read_lines(log), deaths, crashes, is_edited=bool(earlier))
+        _check_work(count, read_lines(log), deaths, crashes, remembered, is_edited=bool(earlier))
     return count
 
 
@@ -221,7 +227,7 @@ def has_run(record):
     return record["status"] != "duplicate"
 
 
-def _check_sharing(count, *, is_edited):
+def _check_sharing(count, remembered, *, is_edited):
     """Fail where two jobs of one identity ran, or where a duplicate has another fate than its first.
 
     A dead letter whose line stands elsewhere now, or is gone, does not keep a new line of its identity from running.
@@ -235,11 +241,16 @@ def _check_sharing(count, *, is_edited):
     if not is_edited:
         twice = [identity for identity, letters in dead.items() if len(letters) > 1 or identity in done]
         assert not twice, f"ran twice: {twice}"
+    elsewhere = {}
+    for record in remembered:
+        elsewhere.setdefault(identity_of(record), []).append(record)
     for record in count.results:
         if record["status"] == "duplicate":
-            first = done[identity_of(record)]
-            assert record["duplicate_of"] in (None, first["id"]), record
-            assert record.get("result", first.get("result")) == first.get("result"), record
+            identity = identity_of(record)
+            firsts = [*([done[identity]] if identity in done else ()), *elsewhere.get(identity, ())]
+            assert record["duplicate_of"] in (None, *(first["id"] for first in firsts)), record
+            results = [first.get("result") for first in firsts]
+            assert record.get("result", results[0]) in results, record
     for letter in count.dead:
         if letter["reason"] == "duplicate_of_dead":
             assert letter["duplicate_of"] in (None, *(first["id"] for first in dead[identity_of(letter)])), letter
@@ -250,7 +261,7 @@ def hash_in(record):
     return record.get("payload_hash", identity_of(record))
 
 
-def _check_work(count, log, deaths, crashes, *, is_edited):
+def _check_work(count, log, deaths, crashes, remembered, *, is_edited):
     """Fail where a payload ran more often than attempts and deaths allow, or less often than its records say."""
     count.executions = Counter(map(canonical, log))
     times, attempts = Counter(map(payload_hash, log)), Counter()
@@ -259,8 +270,25 @@ def _check_work(count, log, deaths, crashes, *, is_edited):
     for hashed, tried in attempts.items():
         least, most = tried - crashes, tried * (1 + deaths) + crashes
         assert least <= times[hashed] <= most, f"{hashed} ran {times[hashed]} times; {tried} attempts, {deaths} deaths"
-    unknown = times.keys() - set(map(hash_in, (*count.results, *count.dead)))
+    unknown = times.keys() - set(map(hash_in, (*count.results, *count.dead, *remembered)))
     assert is_edited or not unknown, f"work without a record: {unknown}"
+
+
+def read_store(path):
+    """Return the records in a store, which a run may just have been killed over: from a copy, which is put in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        for end in ("", "-journal"):
+            if os.path.exists(f"{path}{end}"):
+                shutil.copy(f"{path}{end}", f"{folder}/store{end}")
+        with closing(sqlite3.connect(f"{folder}/store")) as sql:
+            assert sql.execute("pragma integrity_check").fetchone() == ("ok",)
+            if not sql.execute("select count(*) from sqlite_schema where name = 'log'").fetchone()[0]:
+                return []
+            rows = sql.execute("select keys, records from log").fetchall()
+    records = [[json.loads(line) for line in text.split(b"\n")[:-1]] for _, text in rows]
+    for (keys, _), lines in zip(rows, records, strict=True):
+        assert len(keys) == 16 * len(lines), "a row of a store has not one record for each key"
+    return [record for lines in records for record in lines]
 
 
 def settled_payloads(results, letters, *, dead=True):

@@ -62,7 +62,6 @@ class Dispatch:
         keeps_order: bool,
         claim: Callable[[Mapping[str | None, bytes]], Mapping[bytes, str]] | None = None,
     ) -> None:
-        self._claim = claim
         self._identities = identities
         self._rules = rules
         self._scheme = scheme
@@ -75,6 +74,7 @@ class Dispatch:
         self._backlog = Backlog(gate, sizer)
         self._followers: dict[bytes, list[Pending]] = {}
         self.elsewhere = Elsewhere()
+        self._claim = None if claim is None else lambda wanted: self.elsewhere.join(wanted, claim(wanted))
         self._sizes = array("I", [1])  # lines by batch
         self._firsts = Firsts(identities.taken, self._batches, self._sizes, scheme, find, gate.aside)
         self.lines = 0

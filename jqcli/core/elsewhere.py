@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jqcli.core.recall import ELSEWHERE, REMEMBERED
+from jqcli.core.recall import ELSEWHERE, REMEMBERED, split_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,16 @@ class Elsewhere:
         """Let a job wait."""
         self._jobs.setdefault(pending.job.key, []).append(pending)
         self.count += 1
+
+    def join(self, wanted: Mapping[str | None, bytes], known: Mapping[bytes, str]) -> Mapping[bytes, str]:
+        """Return what is `known` of identities, where what is waited for here is elsewhere until `take` says more.
+
+        It may have become free meanwhile, and a later line of it must not overtake the first one, and run beside it.
+        """
+        if not self._jobs:
+            return known
+        waiting = (key for keys in wanted.values() for key in split_keys(keys) if key in self._jobs)
+        return {**dict.fromkeys(waiting, ELSEWHERE), **known}
 
     def take(self, known: Mapping[bytes, str]) -> tuple[list[Pending], list[list[Pending]]]:
         """Return the jobs that the other run did, and by identity those that it let go of.

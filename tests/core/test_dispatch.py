@@ -26,10 +26,10 @@ SCHEME = Scheme()
 NO_FLOW = Flow()
 
 
-def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, flow=NO_FLOW, **policy):
+def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, flow=NO_FLOW, claim=None, **policy):
     identities = Identities(settled or Settled(), dedupe=dedupe)
     rules = Rules({None: Policy(backoff_base=8.0, **policy)})
-    return Dispatch(identities, rules, SCHEME, Sizer(100), find, Gate(flow), keeps_order=keeps_order)
+    return Dispatch(identities, rules, SCHEME, Sizer(100), find, Gate(flow), keeps_order=keeps_order, claim=claim)
 
 
 def admit(dispatch, *lines, first_line=1):

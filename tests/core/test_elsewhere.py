@@ -36,9 +36,8 @@ def remembered(first):
 
 
 def with_others(known, **more):
-    dispatch, others = make(**more), Others(known)
-    dispatch._claim = others.claim
-    return dispatch, others
+    others = Others(known)
+    return make(claim=others.claim, **more), others
 
 
 def test_what_another_run_did_is_a_duplicate_and_not_run():
@@ -84,6 +83,26 @@ def test_what_another_run_let_go_of_runs_here_once_and_the_rest_follows():
     effects = dispatch.take_failure(run.batch, 0, fail(), LATER)
     assert [effect.reason for effect in of(effects, Bury)] == ["max_attempts", *["duplicate_of_dead"] * 3]
     assert dispatch.is_empty
+
+
+def test_a_later_line_does_not_overtake_a_first_one_that_is_free_and_does_not_know_it_yet():
+    dispatch, others = with_others({ONE: ELSEWHERE})
+    start(dispatch, 1)
+    others.known = {}
+    _, effects = start(dispatch, 1, 2)
+    assert list(of(effects, Run)[0].order) == [1]
+    assert dispatch.elsewhere.count == 2
+    dispatch.take_news({}, NOW)
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    assert [attempt.number for attempt in run.attempts] == [1]
+
+
+def test_a_later_line_of_what_was_done_meanwhile_does_not_wait_with_the_first():
+    first = First("a", "completed", b"7")
+    dispatch, others = with_others({ONE: ELSEWHERE}, find=remembered(first))
+    start(dispatch, 1)
+    others.known = {ONE: REMEMBERED}
+    assert len(of(start(dispatch, 1)[1], Double)) == 1
 
 
 def test_a_job_that_was_let_go_of_and_is_not_due_waits_for_its_moment():

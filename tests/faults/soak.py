@@ -4,7 +4,8 @@
 
 A round is an input, a command, and its lives until one of them ends by itself: parents are killed, also in the middle
 of a write; workers are killed; disks are full, short or broken; files may grow no further; signals come; the input is
-edited between two lives. The seed gives the rounds; what the machine's clock decides is not in it.
+edited between two lives. In every other round the command has a store, which it shares with another one that lives, and
+is killed, at the same time. The seed gives the rounds; what the machine's clock decides is not in it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import time
 import traceback
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from tests.faults.shared import STORE_POINTS, Neighbour, StoreWalk, check_effects
 from tests.faults.walk import FAST, LETTERS, LOG, RESULTS, Walk, WorkerKiller, read_or_nothing
 
 LIVES = 6  # that are hurt, of one round; then it is left in peace
@@ -111,20 +114,39 @@ class Soak:
     """The rounds, and what happened in them."""
 
     def __init__(self, folder, seed):
-        self.folder = folder
+        self.folder = folder / "one"
         self.seed = seed
         self.counts = Counter()
 
     def round(self, number):
-        """Run one input to its end, hurting it."""
+        """Run one input to its end, hurting it; with a store, beside another command that wants some of the same."""
         chance = random.Random(f"{self.seed}-{number}")
-        walk = Walk(self.folder, tuple(self._words(chance)))
-        versions = [b"".join(make_line(chance, n) + b"\n" for n in range(chance.choice((5, 40, 150))))]
-        walk.start_over(versions[0])
-        code = None
+        is_shared = chance.random() < 0.5
+        kind = partial(StoreWalk, store="../memory.db") if is_shared else Walk
+        walk = kind(self.folder, tuple(self._words(chance)))
+        first = b"".join(make_line(chance, n) + b"\n" for n in range(chance.choice((5, 40, 150))))
+        walk.start_over(first)
+        if not is_shared:
+            self._hurt(walk, chance, first)
+            return
+        neighbour = Neighbour(self.folder.parent / "two", walk.store, edit(chance, first), chance)
+        try:
+            self._hurt(walk, chance, first, neighbour)
+            neighbour.finish()
+            walk.check_neighbour(neighbour)
+        finally:
+            neighbour.close()
+        self.counts["shared"] += 1
+        self.counts["killed_neighbours"] += neighbour.deaths
+        self.counts["done_again"] += check_effects(
+            (walk.folder, neighbour.folder), walk.deaths + neighbour.deaths, walk.crashes
+        )
+
+    def _hurt(self, walk, chance, first, neighbour=None):
+        versions, code = [first], None
         for life in range(LIVES + 1):
             was_whole = is_whole(walk)
-            code = self._live(walk, chance, is_last=life == LIVES)
+            code = self._live(walk, chance, neighbour, is_last=life == LIVES)
             if code in (0, 1):
                 break
             if code != -signal.SIGKILL:
@@ -147,18 +169,18 @@ class Soak:
         if chance.random() < 0.3:
             yield "-k"
 
-    def _live(self, walk, chance, *, is_last):
+    def _live(self, walk, chance, neighbour, *, is_last):
         trouble, failpoint = None, ""
         kind = "peace" if is_last else chance.choice(("failpoint",) * 4 + ("kill", "kill", "limit", "signal", "pause"))
         if kind == "failpoint":
-            failpoint = (
-                f"{chance.choice(POINTS)}:{chance.choice((1, 2, 2, 3, 3, 4, 5, 8, 13, 21))}:{chance.choice(ACTIONS)}"
-            )
+            points = POINTS if neighbour is None else POINTS + STORE_POINTS
+            number = chance.choice((1, 2, 2, 3, 3, 4, 5, 8, 13, 21))
+            failpoint = f"{chance.choice(points)}:{number}:{chance.choice(ACTIONS)}"
         elif kind != "peace":
             signals = {"kill": signal.SIGKILL, "signal": chance.choice((signal.SIGTERM, signal.SIGHUP))}
             trouble = Trouble(walk, chance, signals.get(kind, kind))
         killer = WorkerKiller(walk, chance, 60) if not is_last and chance.random() < 0.5 else None
-        code = walk.live(failpoint, lambda pid: [each(pid) for each in (trouble, killer) if each is not None])
+        code = walk.live(failpoint, lambda pid: [each(pid) for each in (trouble, killer, neighbour) if each])
         self.counts["runs"] += 1
         self.counts["killed_parents"] += code == -signal.SIGKILL
         self.counts["disk_faults"] += code == 74
@@ -167,7 +189,7 @@ class Soak:
         allowed = {0, 1, -signal.SIGKILL, 74, 129, 143, -signal.SIGHUP, -signal.SIGTERM}
         assert code in allowed, f"exit {code} with {failpoint or kind}: {said(walk)}"
         if code == 74 and kind != "limit":  # which what is said may be longer than
-            names = (RESULTS, LETTERS, "cannot start")
+            names = (RESULTS, LETTERS, "memory.db", "cannot start")
             assert any(name in said(walk).splitlines()[-1] for name in names), said(walk)
         return code
 

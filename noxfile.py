@@ -101,18 +101,24 @@ def fuzz(session: nox.Session) -> None:
 
 
 KILL_POINTS = {
-    "once": ["-j 2", "-j 2 -b 1 -k", "-j 2 -b 2 --durability full", "-j 2 --durability none", "-j 0 -b 1"],
-    "twice": ["-j 0", "-j 0 -k", "-j 0 -b 2 --durability full", "-j 2"],
-    "edited": ["-j 2", "-j 2 -b 1 -k", "-j 0 --durability full"],
-    "crashes": ["-j 2 -b 1", "-j 2 -b 4 -k", "-j 2 --durability full"],
-    "calls": ["-j 2", "-j 2 -b 1 -k --durability full"],
-    "errors": ["-j 0 -b 1", "-j 2 -k", "-j 2 -b 2 --durability full"],
+    "once": [
+        *("-j 2", "-j 2 -b 1 -k", "-j 2 -b 2 --durability full", "-j 2 --durability none", "-j 0 -b 1"),
+        *("--shared -j 2 -b 1 -k", "--shared -j 0 -b 1 --durability full", "--shared -j 2 --durability none"),
+    ],
+    "twice": ["-j 0", "-j 0 -k", "-j 0 -b 2 --durability full", "-j 2", "--shared -j 0", "--shared -j 2 -k"],
+    "edited": ["-j 2", "-j 2 -b 1 -k", "-j 0 --durability full", "--shared -j 2"],
+    "crashes": ["-j 2 -b 1", "-j 2 -b 4 -k", "-j 2 --durability full", "--shared -j 2 -b 1"],
+    "calls": ["-j 2", "-j 2 -b 1 -k --durability full", "--shared -j 2 -b 2"],
+    "errors": ["-j 0 -b 1", "-j 2 -k", "-j 2 -b 2 --durability full", "--shared -j 2 -b 2 --durability full"],
 }
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill a run at every place and every system call with an effect; some ten minutes, and `calls` needs strace."""
+    """Kill a run at every place and every system call with an effect; takes long, and `calls` needs strace.
+
+    With `--shared` it has a store, and each going-on is followed by another command.
+    """
     install(session, "test")
     for walk, variants in KILL_POINTS.items():
         for words in variants:

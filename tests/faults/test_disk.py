@@ -29,20 +29,6 @@ def stopped_at(ran, path, cause):
     assert any(str(path) in line and cause in line for line in ran.err.splitlines()), ran.err
 
 
-@pytest.fixture
-def small_disk(folder):
-    """A file system of 256 KiB; the test skips where none can be mounted."""
-    path = folder / "disk"
-    path.mkdir()
-    tried = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", path], capture_output=True, text=True, check=False
-    )
-    if tried.returncode:
-        pytest.skip(f"no small file system can be mounted: {tried.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
 @pytest.mark.parametrize("full", ["results", "letters", "both"])
 def test_a_full_disk_stops_the_run_and_with_more_room_the_same_command_goes_on(folder, small_disk, full):
     """Fault 24: a small tmpfs under the results, under the DLQ, under both."""

@@ -47,6 +47,17 @@ def test_killed_at_any_effect_the_same_command_ends_with_the_right_answer(tmp_pa
     walk(tmp_path, capsys, "once", *words, least=25)
 
 
+@pytest.mark.parametrize("words", [("-j", "0", "-b", "2"), ("-j", "2", "-b", "2", "-k")], ids=" ".join)
+def test_killed_at_any_effect_with_a_store_no_other_command_does_again_what_is_done(tmp_path, capsys, words):
+    """Faults 16 and 43: with a store, and after each going-on another command that asks for the same jobs."""
+    walk(tmp_path, capsys, "once", "--shared", *words, least=40)
+
+
+def test_an_error_at_any_effect_of_a_run_with_a_store_is_named_and_the_same_command_goes_on(tmp_path, capsys):
+    """Faults 24 and 43: ENOSPC and EIO, once each, at every place, those of the store among them."""
+    walk(tmp_path, capsys, "errors", "--shared", "-j", "0", "-b", "4", least=40)
+
+
 @pytest.mark.parametrize("words, stride", [(("-j", "0"), 4), (("-j", "0", "-k", "-b", "1"), 8)], ids=str)
 def test_killed_again_while_it_goes_on_it_still_does(tmp_path, capsys, words, stride):
     """Fault 16: a second kill, for each place of the first; `nox -s faults` walks all pairs."""

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from jqcli.edge.sink import Results
     from jqcli.model import First, Job
 
-_MOST_KEPT = 1000
-_SMALL_BYTES = 4096
-
 
 class Finder:
     """Looks where a record can be, nearest first."""
@@ -39,36 +36,24 @@ class Finder:
         self._results = results
         self._settled = settled
         self._window = window
-        self._found: dict[str, First] = {}
 
     def find(self, spot: tuple[int, float] | None, job: Job) -> First | None:
         """Return the completed or skipped first of a job's identity: of the cache, the results, or the store.
 
-        `spot` is the batch that took the identity, and how far down in it the line stands. A record never changes, so
-        the last small ones are kept: duplicates often come together.
+        `spot` is the batch that took the identity, and how far down in it the line stands.
         """
         first = self._cache.get(job.key, time.time())
         if first is not None:
             return first
-        first, until = self._find_result(spot, job), inf
+        first, until = self._search(spot, job), inf
         if first is None and self._claimer is not None:
             first, until = self._claimer.find(spot, job)
         if first is not None:
             self._cache.put(job.key, first, until)
         return first
 
-    def _find_result(self, spot: tuple[int, float] | None, job: Job) -> First | None:
+    def _search(self, spot: tuple[int, float] | None, job: Job) -> First | None:
         key_text = f"{self._tag}:{job.key_text}"
-        known = self._found.get(key_text)
-        if known is None:
-            known = self._search(spot, job, key_text)
-            if known is not None and len(known.result or b"") <= _SMALL_BYTES:
-                if len(self._found) >= _MOST_KEPT:
-                    self._found.clear()
-                self._found[key_text] = known
-        return known
-
-    def _search(self, spot: tuple[int, float] | None, job: Job, key_text: str) -> First | None:
         if spot is not None:
             held = b"" if self._window is None else self._window.peek(spot[0])
             found = search_records(held, key_text) or self._results.find(*spot, key_text)

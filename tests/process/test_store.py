@@ -242,12 +242,26 @@ def test_a_new_version_of_a_handler_voids_its_own_results_and_no_others(folder):
     assert statuses[1] == ["duplicate", "duplicate"]
 
 
+def test_a_new_version_beside_the_code_voids_what_it_did_and_another_one_makes_it_count_again(folder):
+    text = "from jqcli import handler\n@handler(version=%d)\ndef do(payload): return %d\n"
+    results = []
+    for name, version in (("one", 1), ("two", 2), ("three", 1)):
+        folder.write("h.py", text % (version, version))
+        folder.write(f"{name}.jsonl", [{"n": 1}])
+        run(folder, name, "-H", "h.py:do")
+        (record,) = oracle.read_lines(folder / f"{name}.out.jsonl")
+        results.append((record["status"], record["result"]))
+    assert results == [("completed", 1), ("completed", 2), ("duplicate", 1)]
+
+
 def test_without_a_cache_duplicates_still_run_once(folder):
     folder.write("one.jsonl", [{"n": n % 3} for n in range(30)])
     folder.write("two.jsonl", [{"n": n % 3} for n in range(30)])
     run(folder, "one", "--cache", "off")
     run(folder, "two", "--cache-size", "0")
     assert len(folder.log) == 3
+    records = [*check(folder, "one").results, *check(folder, "two").results]
+    assert all(record["result"]["payload"]["n"] in range(3) for record in records)
     assert all(r["result"] == {"payload": {"n": r["result"]["payload"]["n"]}} for r in check(folder, "two").results)
 
 

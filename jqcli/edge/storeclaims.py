@@ -89,6 +89,20 @@ class Claims:
         if at != end - start:
             raise FileError(f"{self._path}: is damaged; it may be removed when no run uses the store")
 
+    def read_all(self) -> list[tuple[int, Row]]:
+        """Return all rows that count, each with its scope; the store need not be held."""
+        head = self.head()
+        while True:
+            try:
+                rows = list(self.read(head.start, head.end))
+            except FileError:
+                if self.head().generation == head.generation:
+                    raise
+                rows = []
+            before, head = head, self.head()
+            if head.generation == before.generation:  # else they were moved meanwhile
+                return rows
+
     def clear(self) -> None:
         """Forget all rows."""
         head = self.head()
@@ -102,7 +116,7 @@ class Claims:
         head = self.head()
         if head.end - head.start < _LARGE:
             return
-        rows = list(self.read(head.start, head.end))
+        rows = self.read_all()
         living = {run for run in {row.run for _, row in rows} if is_alive(run)}
         kept = b"".join(
             _ROW.pack(row.run, row.kind, scope, len(row.keys) // KEY_SIZE) + row.keys
@@ -146,9 +160,8 @@ class Claims:
 
 def claims_of(claims: Claims) -> dict[int, set[bytes]]:
     """Return what runs claimed and did not let go of, by run; what they have done is still among it."""
-    head = claims.head()
     found: dict[int, set[bytes]] = {}
-    for _, row in claims.read(head.start, head.end):
+    for _, row in claims.read_all():
         held = found.setdefault(row.run, set())
         (held.update if row.kind == CLAIM else held.difference_update)(split_keys(row.keys))
     return found

@@ -28,8 +28,7 @@ def claims(fd):
 
 
 def rows(claims):
-    head = claims.head()
-    return [(scope, row.run, row.kind, row.keys) for scope, row in claims.read(head.start, head.end)]
+    return [(scope, row.run, row.kind, row.keys) for scope, row in claims.read_all()]
 
 
 def test_rows_come_back_in_order_from_wherever_one_has_read_to(claims):
@@ -127,3 +126,18 @@ def test_leaving_out_can_be_cut_off_anywhere(claims, monkeypatch):
         assert rows(claims)[-1] == (1, 99, CLAIM, C)
         for n in range(40):
             claims.append(CLAIM, n + 50, 1, C)
+
+
+def test_rows_that_are_moved_while_they_are_read_are_read_again(claims, monkeypatch):
+    for _ in range(50):
+        claims.append(CLAIM, 7, 1, A * 9)
+    read = Claims.read
+
+    def move_and_read(self, start, end):
+        monkeypatch.setattr(Claims, "read", read)
+        claims.clear()
+        claims.append(CLAIM, 8, 1, B)
+        return read(self, start, end)
+
+    monkeypatch.setattr(Claims, "read", move_and_read)
+    assert rows(claims) == [(1, 8, CLAIM, B)]

@@ -17,7 +17,7 @@ from statistics import median
 import handlers
 import process
 
-from jqcli.core.recall import DONE, Row
+from jqcli.core.recall import New
 from jqcli.edge.store import Store
 
 HERE = Path(__file__).parent
@@ -331,7 +331,7 @@ def fill_store(path, keys):
     for _ in range(keys // 100_000):
         with store.transaction():
             for _ in range(100):
-                store.append(Row(0, 1, DONE, time.time(), None, os.urandom(16_000)), 1, RECORD * 1000)
+                store.append([New(1, 1, time.time(), None, os.urandom(16_000), RECORD * 1000)])
     store.close()
 
 

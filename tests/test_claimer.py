@@ -287,3 +287,16 @@ def test_a_store_that_breaks_stops_the_run_or_is_said_once_and_done_without(open
     lenient.end()
     (said,) = open_run.warned
     assert "going on without the store" in said
+
+
+def test_a_run_that_finds_itself_alone_begins_the_claims_anew_and_no_other_does(open_run):
+    one = open_run(1)
+    one.claim({None: keys(*range(500))})
+    size = os.path.getsize(one._store.lock.path)
+    open_run.living.clear()
+    two = open_run(2)
+    assert os.path.getsize(two._store.lock.path) < size / 10
+    two.claim({None: keys(*range(500))})
+    three = open_run(3)
+    assert os.path.getsize(three._store.lock.path) > size / 2
+    assert len(three.claim({None: keys(*range(500))})) == 500

@@ -300,3 +300,16 @@ def test_a_run_that_finds_itself_alone_begins_the_claims_anew_and_no_other_does(
     three = open_run(3)
     assert os.path.getsize(three._store.lock.path) > size / 2
     assert len(three.claim({None: keys(*range(500))})) == 500
+
+
+def test_runs_that_are_going_on_read_all_claims_anew_when_those_of_the_dead_were_left_out(open_run, monkeypatch):
+    monkeypatch.setattr("jqcli.edge.storeclaims._LARGE", 100)
+    one, two, nine = open_run(1), open_run(2), open_run(9)
+    nine.claim({None: keys(*range(100))})
+    one.claim({None: keys(200)})
+    assert two.claim({None: keys(5, 200)}) == dict.fromkeys((job(5).key, job(200).key), ELSEWHERE)
+    open_run.living.remove(9)
+    open_run(3)
+    one.claim({None: keys(201)})
+    assert two.claim({None: keys(200, 201)}) == dict.fromkeys((job(200).key, job(201).key), ELSEWHERE)
+    assert two.claim({None: keys(5)}) == {}

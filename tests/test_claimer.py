@@ -45,9 +45,9 @@ def open_run(tmp_path, monkeypatch):
     monkeypatch.setattr("jqcli.edge.storelock.StoreLock.is_alive", lambda _, run: run in living)
     monkeypatch.setattr("jqcli.edge.storelock.StoreLock.is_deserted", property(lambda _: not living))
 
-    def open_one(run, *, ttl=None, version="", may_continue=False):
+    def open_one(run, *, ttl=None, version="", may_continue=False, waits=False):
         scopes = {None: MAIN._replace(version=version), "other": OTHER}
-        terms = Terms(run, ttl, scopes=scopes, warn=warned.append if may_continue else None)
+        terms = Terms(run, ttl, scopes=scopes, warn=warned.append if may_continue else None, waits=waits)
         claimer = Claimer(Store(str(tmp_path / "memory.db")), terms)
         opened.append(claimer)
         living.add(run)
@@ -133,6 +133,32 @@ def test_what_went_wrong_beside_the_run_comes_with_the_next_question(open_run, m
         return
     with pytest.raises(FileError, match="disk is full"):
         one.commit(waits=True)
+
+
+def test_a_store_that_failed_twice_is_said_once(open_run, monkeypatch, tmp_path):
+    opened = threading.Event()
+
+    def wait_and_fail(*_):
+        assert opened.wait(20)
+        raise FileError("the disk is full")
+
+    monkeypatch.setattr(Store, "append_held", wait_and_fail)
+    one = open_run(1, may_continue=True)
+    one.note([5], keys(1), None, [record(1)])
+    one.commit()
+    (tmp_path / "memory.db").unlink()
+    assert one.claim({None: keys(2)}) == {}
+    opened.set()
+    one.commit(waits=True)
+    assert len(open_run.warned) == 1
+
+
+def test_a_run_whose_handlers_may_fork_it_writes_nothing_beside_itself(open_run):
+    one = open_run(1, waits=True)
+    for n in range(3):
+        one.note([n], keys(n), None, [record(n)])
+        one.commit()
+        assert [thread.name for thread in threading.enumerate() if thread.name == "errand"] == []
 
 
 def test_a_run_finds_its_own_records_while_they_are_written(open_run, door):
@@ -313,3 +339,17 @@ def test_runs_that_are_going_on_read_all_claims_anew_when_those_of_the_dead_were
     one.claim({None: keys(201)})
     assert two.claim({None: keys(200, 201)}) == dict.fromkeys((job(200).key, job(201).key), ELSEWHERE)
     assert two.claim({None: keys(5)}) == {}
+
+
+def test_what_was_folded_runs_out_too(open_run, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 10)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)
+    one = open_run(1, ttl=100.0)
+    one.note([5], keys(*range(20)), None, [b"".join(map(record, range(20)))])
+    one.commit(waits=True)
+    two, three = open_run(2), open_run(3, ttl=10.0)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1050.0)
+    assert two.claim({None: keys(1)}) == {job(1).key: REMEMBERED}
+    assert three.claim({None: keys(2)}) == {}
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1100.0)
+    assert two.claim({None: keys(1)}) == {}

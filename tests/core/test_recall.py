@@ -172,6 +172,10 @@ def test_a_line_that_is_dead_from_an_earlier_run_is_not_claimed_and_nor_is_what_
     line = Answer(1, A + A + B + B + C, b"", ids, [])
     assert wanted_of(line, settled) == {None: C}
     assert settled.claim(A, bytes(8)) == "dead"  # to look was not to take
+    settled.add(C, b'"one:4"', "dead", 0)
+    settled.add(C, b'"one:5"', "dead", 0)
+    assert wanted_of(answer(C), settled) == wanted_of(answer(C), settled) == {}
+    assert [settled.claim(C, bytes(8)) for _ in range(3)] == ["dead", "dead", None]
     other = Answer(2, A + B + B, b"", bytes(8) + mark_id(b'"z"') + mark_id(b'"y"'), [])
     assert wanted_of(other, settled) == {None: A + B}  # z comes first and runs
 

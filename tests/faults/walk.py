@@ -33,7 +33,19 @@ RESULTS, LETTERS, LOG = "results.jsonl", "jobs.dlq.jsonl", "log.jsonl"
 FAST = ("-r", "2", "--backoff", "fixed", "--backoff-base", "1ms", "-q")
 STRACE = ("strace", "-qq", "-o", "/dev/null", "-e")  # without -f: the parent alone is traced
 # With which the parent writes (to workers and their keeper too), syncs, cuts, locks, renames and removes.
-CALLS = ("write", "sendmsg", "sendto", "fdatasync", "fsync", "ftruncate", "flock", "link", "rename", "unlink")
+CALLS = (
+    "write",
+    "pwrite64",
+    "sendmsg",
+    "sendto",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "flock",
+    "link",
+    "rename",
+    "unlink",
+)
 WRITES = 40  # at least all the places of these runs at which something is written
 MOST = 300  # places of one run, far more than there are
 

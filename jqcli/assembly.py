@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.audience import open_audience
 from jqcli.claimer import Claimer, Terms
-from jqcli.core.aside import Aside
+from jqcli.core.aside import Room
 from jqcli.core.batch import AUTO_MOST, Sizer
 from jqcli.core.burial import LetterHead
 from jqcli.core.cache import Cache
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
-from jqcli.core.gate import Gate
 from jqcli.core.limit import Rate
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
@@ -119,6 +118,7 @@ def make_loop(
     outputs, claimer = files
     window = Window() if settings.keep_order else None
     flow = _flow_of(settings, policies)
+    bounds = _bounds_of(settings, flow)
     beside = settings.output if settings.output is not None and is_journal(settings.output) else None
     spill = Spill(None if beside is None else os.path.dirname(os.path.abspath(beside)), settings.spill)
     cache = Cache(settings.cache_size)
@@ -128,9 +128,10 @@ def make_loop(
         scheme,
         Sizer(settings.batch_size),
         Finder(tag_of(settings), outputs.results, outputs.settled, window, cache, claimer).find,
-        Gate(flow, Aside(spill, scheme, _bounds_of(settings, flow).lines // 2)),
+        flow,
         keeps_order=settings.keep_order,
         claim=None if claimer is None else claimer.claim,
+        room=Room(spill, source.read_again, bounds.lines, bounds.bytes),
     )
     head = _head_of(settings)
     observers, chronicle = open_audience(settings, scheme, source, head)
@@ -144,7 +145,7 @@ def make_loop(
         interrupts=interrupts,
         observers=observers,
         chronicle=chronicle,
-        bounds=_bounds_of(settings, flow),
+        bounds=bounds,
         keeps_order=settings.keep_order,
         workers=settings.workers,
         claimer=claimer,

@@ -10,6 +10,7 @@ from jqcli.errors import InputError
 
 if TYPE_CHECKING:
     from jqcli.core.dispatch import Dispatch
+    from jqcli.core.stop import Tolerance
     from jqcli.edge.feed import Feed
     from jqcli.recorder import Recorder
 
@@ -27,7 +28,7 @@ class Bounds(NamedTuple):
     bytes: int
     limit: int | None
     grace: float
-    max_failures: tuple[float, bool] | None
+    max_failures: Tolerance | None
     deadline: float | None = None
     stops_at_trip: bool = False
 

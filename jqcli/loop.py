@@ -74,7 +74,8 @@ class Loop:
         self.observers = parts.observers
         self.tally = parts.recorder.tally
         self.run_id = parts.recorder.head.run
-        self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic(), parts.bounds.limit)
+        ends = parts.bounds.limit, parts.bounds.deadline
+        self._view = View(self._source, self._engine, self._dispatch, self.tally, time.monotonic(), *ends)
         self._intake = Intake(parts.source, parts.bounds, parts.dispatch, parts.recorder, parts.workers)
         self._watch = Watch(parts.selector, parts.stream_fd)
         self._interrupts = parts.interrupts
@@ -183,7 +184,8 @@ class Loop:
             if self._recorder.bury_oversized(part, name, f"{stem}:{part.line}"):
                 self._tell_once_written(partial(self._chronicle.bury_oversized, part, name, f"{stem}:{part.line}"))
             return
-        self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines)])
+        offset = part.offset if self._source.is_lasting(part.source) else -1
+        self._apply([self._dispatch.admit(part.source, name, stem, part.first_line, part.data, part.lines, offset)])
 
     # What happened
 

@@ -135,18 +135,6 @@ def percent(value: object) -> float:
     return number / 100
 
 
-def share_or_off(value: object) -> tuple[float, bool] | None:
-    """Return (number, is_percent), the number above 0, or None for `off`."""
-    if value == "off":
-        return None
-    if isinstance(value, (int, str)):
-        number, is_percent = parse_share(value)
-        if number == 0:
-            raise ValueError(f"{value!r} would stop before anything failed; 1 stops at the first dead job, off never")
-        return number, is_percent
-    raise ValueError(f"{value!r} is not a limit; write a whole number or a percentage such as 5%")
-
-
 def whole_or_auto(value: object) -> int | None:
     """Return a whole number of at least 1, or None for `auto`."""
     if value == "auto":

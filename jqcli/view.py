@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from jqcli.core.tally import Snapshot, Tally
+from jqcli.core.stop import too_late
+from jqcli.core.tally import FlowState, Snapshot, Tally
 
 if TYPE_CHECKING:
     from jqcli.core.dispatch import Dispatch
@@ -15,7 +17,7 @@ _MOST_ERRORS = 10
 
 
 class View(NamedTuple):
-    """What there is to look at, the monotonic moment at which it began, and how many jobs are read at most."""
+    """What there is to look at, the moments at which it began and should end, and how many jobs are read at most."""
 
     source: Feed
     engine: Engine
@@ -23,6 +25,7 @@ class View(NamedTuple):
     tally: Tally
     started_at: float
     limit: int | None
+    deadline: float | None = None
 
     def take(self, now: float, state: str) -> Snapshot:
         """Return all that can be shown at a monotonic moment."""
@@ -53,13 +56,23 @@ class View(NamedTuple):
             workers=self.engine.rows(now, dispatch.label),
             errors=tally.top_errors(_MOST_ERRORS),
             state=state,
-            flow=dispatch.gate.state(now) if dispatch.gate.is_on else None,
+            flow=self._flow(now, is_stopping=state == "stopping"),
             busy=tally.busy,
             error_groups=len(tally.groups),
             histogram=tally.histogram(),
             latencies=tally.latencies(),
             dead_before=tally.dead_before,
         )
+
+    def _flow(self, now: float, *, is_stopping: bool) -> FlowState | None:
+        """Return what holds jobs up on purpose, None where nothing does."""
+        flow = self.dispatch.flow_state(now)
+        if self.deadline is None:
+            return flow
+        left = self.deadline - now
+        is_late = is_stopping and too_late(left, self.tally.percentiles()[1] or 0.0) is not None
+        held = self.dispatch.held if is_late else None
+        return replace(flow or FlowState(), deadline=max(0.0, left), not_admitted=held)
 
     @property
     def _fraction(self) -> float | None:

@@ -15,6 +15,7 @@ from jqcli.config import HandlerSpec, Policy, build_settings, installed_handlers
 from jqcli.config.flow import read_deadline
 from jqcli.core.breaker import Trip
 from jqcli.core.limit import Rate
+from jqcli.core.stop import Tolerance
 from jqcli.errors import UsageError
 
 
@@ -375,17 +376,28 @@ def test_without_a_handler_the_error_shows_how_to_give_one():
     assert "Registered: charge." in text
 
 
-def test_max_failures_is_a_number_or_a_share_or_off():
-    assert build({"max_failures": "5%"}).max_failures == (5.0, True)
-    assert build({"max_failures": "off"}, toml="max_failures = 3").max_failures is None
-    assert build().max_failures == (3.0, False)
+@pytest.mark.parametrize(
+    "said, tolerance",
+    [
+        ("5%", Tolerance(share=0.05)),
+        ("5%/1000", Tolerance(share=0.05, least=1000)),
+        (" 2.5 % / 7 ", Tolerance(share=0.025, least=7)),
+        ("0", Tolerance(0)),
+        (0, Tolerance(0)),
+        ("0%", Tolerance(share=0.0)),
+        (None, Tolerance(3)),
+        ("off", None),
+    ],
+)
+def test_max_failures_is_a_number_or_a_share_of_so_many_or_off(said, tolerance):
+    assert build({"max_failures": said}, toml="max_failures = 3").max_failures == tolerance
 
 
-@pytest.mark.parametrize("nothing", ["0", "0%", "0.0%", 0])
-def test_a_failure_limit_of_nothing_is_refused_with_what_may_have_been_meant(nothing):
-    text = fail({"max_failures": nothing})
-    assert text.startswith(f"--max-failures: {nothing!r} would stop before anything failed")
-    assert "1 stops at the first dead job, off never" in text
+@pytest.mark.parametrize("said", ["5/100", "5%/0", "5%/", "5%/1.5", "/100", "101%", "-1", "2.5", True, "5%/10%"])
+def test_what_is_no_limit_of_failures_is_refused_with_how_to_write_one(said):
+    text = fail({"max_failures": said})
+    assert text.startswith(f"--max-failures: {said!r} is not a limit of failures")
+    assert "5%/1000" in text
 
 
 def write(root, name, text):

@@ -6,7 +6,9 @@ The workers here are exact: each does one job after the other, and the parent he
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
+import random
 from collections import Counter
 
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jqcli.core import effect as do
-from jqcli.core.aside import Aside
+from jqcli.core.aside import Room
 from jqcli.core.batch import Sizer
 from jqcli.core.breaker import LEAST_CALLS, Trip
 from jqcli.core.budget import FLOOR, FREE_JOBS
@@ -22,7 +24,6 @@ from jqcli.core.codec import Scheme, read_line
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.event import Answer
-from jqcli.core.gate import Gate
 from jqcli.core.lane import Flow
 from jqcli.core.limit import Rate
 from jqcli.core.prepare import Lines, prepare
@@ -50,18 +51,21 @@ class Night:
 
     def __init__(self, jobs, flow, serve, *, workers=4, queue=1_000_000, spill=None, **policy):
         self.lines = [json.dumps(each).encode() for each in jobs]
+        self.offsets = list(itertools.accumulate((len(line) + 1 for line in self.lines), initial=0))
+        self.file = b"".join(line + b"\n" for line in self.lines)
         self.serve = serve
         self.workers = workers
         self.queue = queue
         self.now = BEGIN
         self.scheme = Scheme()
-        self.aside = None if spill is None else Aside(MemoryScratch(spill), self.scheme, queue // 2)
-        self.gate = Gate(flow, self.aside)
+        self.scratch = MemoryScratch(spill or 0)
         rules = Rules({None: Policy(**({"backoff_base": 0.5, "backoff_max": 60.0} | policy))})
         identities = Identities(Settled(), dedupe=True)
         self.dispatch = Dispatch(
-            identities, rules, self.scheme, Sizer(BLOCK), lambda *_: None, self.gate, keeps_order=False
-        )
+            identities, rules, self.scheme, Sizer(BLOCK), lambda *_: None, flow, keeps_order=False,
+            room=Room(self.scratch, self.read_again, queue, 1 << 30),
+        )  # fmt: skip
+        self.gate = self.dispatch.gate
         self.read = 0
         self.doubles = 0
         self.done: set[int] = set()
@@ -71,6 +75,10 @@ class Night:
         self.ended: dict[int, float] = {}
         self.dead: dict[int, str] = {}
         self.charged: Counter[int] = Counter()
+
+    def read_again(self, source, offset, size):
+        assert source == 0
+        return self.file[offset : offset + size]
 
     @property
     def moment(self):
@@ -83,6 +91,7 @@ class Night:
 
     def run(self, seconds=100_000.0):
         """Run to the end; fails where that takes longer, or where nothing more will happen."""
+        spins = 0
         while True:
             self.feed()
             self.check()
@@ -92,6 +101,8 @@ class Night:
             if len(self.running) < self.workers and self.dispatch.due_at is not None:
                 moments.append(max(self.now, self.dispatch.due_at))
             assert moments, "nothing will ever happen again"
+            spins = spins + 1 if min(moments) == self.now else 0
+            assert spins < 20_000, "it spins"
             self.now = min(moments)
             assert self.now < BEGIN + seconds, "it takes too long"
             while self.running and self.running[0][0] <= self.now:
@@ -101,7 +112,8 @@ class Night:
         while self.read < len(self.lines) and self.dispatch.lines + BLOCK <= self.queue:
             part = self.lines[self.read : self.read + BLOCK]
             data = b"".join(line + b"\n" for line in part)
-            work = self.dispatch.admit(0, "jobs", "jobs", self.read + 1, data, len(part)).work
+            offset = self.offsets[self.read]
+            work = self.dispatch.admit(0, "jobs", "jobs", self.read + 1, data, len(part), offset).work
             self.read += len(part)
             found = prepare(
                 Lines(data, len(part), "jobs", "jobs", work.first_line), self.scheme, mark="m", with_ids=False
@@ -114,8 +126,7 @@ class Night:
     def check(self):
         """Law 3, and that no line is lost from sight."""
         unsettled = self.read - len(self.ended) - len(self.dead) - self.doubles
-        aside = 0 if self.aside is None else self.aside.count
-        assert self.dispatch.lines + aside == unsettled
+        assert self.dispatch.lines + self.dispatch.aside == unsettled
         assert self.dispatch.lines <= self.queue + self.workers
         assert self.dispatch.in_flight == len(self.running)
 
@@ -202,6 +213,44 @@ def test_starts_keep_the_rate_over_all_workers_retries_and_costs_included(worker
         assert night.now - BEGIN <= total / 20.0 * 1.02 + 1, "tokens were lost"
 
 
+@settings(max_examples=25, deadline=None, database=None)
+@given(
+    rate=st.floats(1.0, 200.0),
+    burst=st.integers(1, 30),
+    workers=st.integers(1, 12),
+    queue=st.integers(20, 400),
+    seed=st.integers(0, 1000),
+    is_keyed=st.booleans(),
+)
+def test_in_no_window_start_more_than_burst_and_rate_allow_whatever_fails_waits_or_is_set_aside(
+    rate, burst, workers, queue, seed, is_keyed
+):
+    dice = random.Random(seed)
+    jobs = [
+        job(
+            n,
+            tenant=dice.choice("abc"),
+            cost=dice.choice([0.5, 1, 1, burst]),
+            **({"not_before": EPOCH + dice.uniform(0, 20)} if dice.random() < 0.2 else {}),
+        )
+        for n in range(200)
+    ]
+
+    calls = itertools.count()
+
+    def serve(each, now, attempt):
+        verdict = dice.choice(["", "", "error", "snooze", "limited"]) if next(calls) < 400 else ""
+        return dice.choice([0.01, 0.3]), failure(verdict, after=dice.choice([0.1, 3.0])) if verdict else None
+
+    flow = Flow(tenant_rate=Rate(rate, burst)) if is_keyed else Flow(rate=Rate(rate, burst))
+    night = Night(jobs, flow, serve, workers=workers, queue=queue, spill=1 << 30, max_attempts=99).run()
+    assert len(night.ended) == 200
+    for tenant in "abc" if is_keyed else [None]:
+        assert_rate(
+            [(now, cost_of(each)) for now, each, _ in night.starts if tenant in (None, each.asks.tenant)], rate, burst
+        )
+
+
 def test_each_tenant_has_a_rate_of_its_own_and_a_named_one_another():
     jobs = [job(n, tenant=("a", "b", 7)[n % 3]) for n in range(300)]
     flow = Flow(tenant_rate=Rate(10.0, 1), tenants={"7": Rate(2.0, 1)})
@@ -236,6 +285,33 @@ def test_a_throttled_tenant_costs_another_under_5_percent():
         assert order == sorted(order)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_throttled_tenants_there_are_they_cost_another_under_5_percent(seed):
+    """Several of them, in any order, slower or faster, whose jobs fail, wait for a moment, or are told to slow down."""
+    dice = random.Random(seed)
+    greedy = {f"greedy-{n}": Rate(dice.uniform(0.5, 20.0), dice.randrange(1, 5)) for n in range(dice.randrange(1, 4))}
+    calm = [job(n, tenant="calm") for n in range(600)]
+    jobs = calm + [
+        job(10_000 + n, tenant=dice.choice(list(greedy)), **({"not_before": EPOCH + 30} if n % 5 == 0 else {}))
+        for n in range(800)
+    ]
+    if seed % 2:
+        dice.shuffle(jobs)
+    else:
+        jobs.reverse()
+
+    def serve(each, now, attempt):
+        told = dice.choice([None, None, failure(), failure("limited", after=9.0), failure("snooze", after=5.0)])
+        return 0.01, None if each.asks.tenant == "calm" or attempt > 1 else told
+
+    alone = Night(calm, Flow(tenants=greedy), serve).run().now - BEGIN
+    night = Night(jobs, Flow(tenants=greedy), serve, queue=200, spill=1 << 30).run()
+    greedily = sum(each.asks.tenant != "calm" and now - BEGIN <= alone for now, each, _ in night.starts)
+    last = max(now for number, now in night.ended.items() if b"calm" in night.lines[number - 1]) - BEGIN
+    assert last - greedily * 0.01 / night.workers <= 1.05 * alone, "beyond what their own work takes"
+    assert len(night.ended) == 1400
+
+
 def greedy_first(calm=500, greedy=5000):
     return [job(10_000 + n, tenant="greedy") for n in range(greedy)] + [job(n, tenant="calm") for n in range(calm)]
 
@@ -249,7 +325,7 @@ def test_a_throttled_tenant_that_fills_the_queue_many_times_costs_another_under_
     assert len(night.ended) == 5500
     order = [number for _, each, number in night.starts if each.asks.tenant == "greedy"]
     assert order == sorted(order)
-    assert not night.aside._scratch.data
+    assert not night.scratch.data
 
 
 def test_where_there_is_no_more_room_reading_stops_and_nothing_is_lost():
@@ -356,9 +432,10 @@ def test_the_same_few_jobs_are_probes_again_and_again_and_do_not_die_of_it():
     assert len(night.starts) > 120
 
 
-def test_all_that_a_breaker_holds_goes_on_when_it_closes():
+@pytest.mark.parametrize("workers", [1, 4])
+def test_all_that_a_breaker_holds_goes_on_when_it_closes(workers):
     jobs = [job(n, tenant="abc"[n % 3]) for n in range(300)]
-    night = Night(jobs, Flow(trip=Trip(0.5, 20.0)), down(0.0, 10.0), workers=1).run()
+    night = Night(jobs, Flow(trip=Trip(0.5, 20.0)), down(0.0, 10.0), workers=workers).run()
     back = min(now for now, _, _ in night.starts if now - BEGIN >= 10.0)
     for tenant in "abc":
         assert min(now for now, each, _ in night.starts if now >= back and each.asks.tenant == tenant) - back < 1.0
@@ -514,3 +591,102 @@ def test_a_wall_clock_that_jumps_makes_no_wait_negative_and_none_endless(jump):
     night.jump = lambda seconds: jump if seconds >= 5.0 else 0.0
     night.run(seconds=100)
     assert len(night.ended) + len(night.dead) == 60
+
+
+def test_many_jobs_for_later_hold_up_no_other_and_take_no_memory():
+    """10,000 that may start in 5 s, twice the queue and more, and ready ones behind them."""
+    jobs = [*(job(n, not_before=EPOCH + 5.1) for n in range(10_000)), *(job(10_000 + n) for n in range(500))]
+    for flow in (Flow(rate=Rate(1e5, 1e4)), Flow(tenant_rate=Rate(1e5, 1e4))):
+        night = Night(jobs, flow, always(), queue=4000, spill=1 << 30)
+        peak = 0
+        note = night.check
+
+        def check(night=night, note=note):
+            nonlocal peak
+            note()
+            peak = max(peak, night.dispatch.lines)
+            assert night.dispatch._backlog.waiting == 0
+
+        night.check = check
+        night.run()
+        ready = [now for number, now in night.ended.items() if number > 10_000]
+        assert max(ready) - BEGIN <= 500 * 0.01 / night.workers + 0.1
+        assert min(now for number, now in night.ended.items() if number <= 10_000) - BEGIN >= 5.1
+        assert len(night.ended) == 10_500
+        assert night.now - BEGIN <= 5.4 + 10_000 * 0.01 / night.workers
+        assert peak <= 2000 + 500 + BLOCK, "those that come back fill the memory"
+        assert night.scratch.peak == 10_000
+        assert sum(map(len, night.scratch.data.values())) == 0
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_duplicates_of_what_waits_hold_up_no_other_either_and_share_its_fate(is_dead):
+    late = [job(n % 3, not_before=EPOCH + 30) for n in range(5000)]
+    jobs = [*late, *(job(10_000 + n) for n in range(500)), *late[:20]]
+
+    def serve(each, now, attempt):
+        return 0.01, failure("reject") if is_dead and each.payload["n"] < 3 else None
+
+    night = Night(jobs, Flow(rate=Rate(1e5, 1e4)), serve, queue=100, spill=1 << 30).run()
+    assert max(now for number, now in night.ended.items() if number > 5000) - BEGIN < 3
+    assert len(night.starts) == 503
+    if is_dead:
+        assert Counter(night.dead.values()) == {"rejected": 3, "duplicate_of_dead": 5017}
+    else:
+        assert (len(night.ended), night.doubles) == (503, 5017)
+    assert night.now - BEGIN < 31
+
+
+def test_duplicates_of_what_runs_are_kept_in_memory():
+    night = Night([job(n % 5) for n in range(400)], Flow(rate=Rate(1e5, 1e4)), always(), spill=1 << 30).run()
+    assert night.doubles == 395
+    assert night.scratch.peak == 0
+
+
+def first_starts(night):
+    """Return when each job was begun for the first time."""
+    return {number: now for now, _, number in reversed(night.starts)}
+
+
+@pytest.mark.parametrize("verdict", ["error", "snooze", "retry"])
+def test_retries_that_wait_for_over_a_second_are_set_aside_with_all_that_happened(verdict):
+    jobs = [job(n) for n in range(3000)]
+
+    def serve(each, now, attempt):
+        is_again = night.calls[each.payload["n"]] > 0
+        night.calls[each.payload["n"]] += 1
+        return 0.01, None if is_again else failure(verdict, after=None if verdict == "error" else 60.0)
+
+    policy = {"backoff": "fixed", "backoff_base": 60.0, "backoff_max": 60.0}
+    night = Night(jobs, Flow(rate=Rate(1e5, 1e4)), serve, queue=100, spill=1 << 30, **policy)
+    night.calls = Counter()
+    night.run(seconds=100)
+    assert len(night.ended) == 3000
+    firsts = first_starts(night)
+    assert max(firsts.values()) - BEGIN < 10, "what waits for a minute holds up others"
+    waits = [night.ended[number] - firsts[number] for number in night.ended]
+    assert min(waits) >= 60.0
+    assert max(waits) < 70.0
+    assert set(night.charged.values()) == ({0} if verdict == "snooze" else {1})
+    assert night.scratch.peak >= 2900
+
+
+def test_jobs_set_aside_that_a_wall_clock_moves_are_still_those():
+    jobs = [job(n, not_before=EPOCH + 5 + n % 7, expires=EPOCH + 9) for n in range(700)]
+    night = Night(jobs, Flow(rate=Rate(1e5, 1e4)), always(), queue=50, spill=1 << 30).run()
+    early = {number for number in range(1, 701) if 5 + (number - 1) % 7 < 8}
+    assert early <= set(night.ended)
+    assert len(night.ended) + len(night.dead) == 700
+    assert set(night.dead.values()) == {"expired"}
+    assert {number for number in night.dead if (number - 1) % 7 < 3} == set()
+
+
+def test_retries_that_the_budget_holds_back_do_not_keep_first_attempts_out_of_the_queue():
+    def serve(each, now, attempt):
+        return 0.01, failure() if each.payload["n"] % 2 and attempt == 1 else None
+
+    night = Night([job(n) for n in range(4000)], Flow(budget=0.01), serve, queue=200, spill=1 << 30, backoff_base=0.01)
+    night.run()
+    assert len(night.ended) == 4000
+    assert max(first_starts(night).values()) - BEGIN < 20, "they wait for the retries, which wait for them"
+    assert night.now - BEGIN > 100

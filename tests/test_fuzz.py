@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from jqcli import value as v
 from jqcli.config import load_config
+from jqcli.config.flow import read_deadline, read_tolerance, read_trip
 from jqcli.config.handler import HandlerSpec, check_name, check_spec, find_handler
 from jqcli.core.codec import value_at
 from jqcli.engine.handler import load_handler
@@ -96,8 +97,9 @@ def test_a_policy_of_anything_is_a_value_that_can_travel_or_refused(name, value)
 
 
 PARSERS = [
-    *(v.text, v.flag, v.seconds, v.some_seconds, v.size, v.share_or_off, v.whole_or_auto, v.dotted_path, v.type_names),
+    *(v.text, v.flag, v.seconds, v.some_seconds, v.size, v.whole_or_auto, v.dotted_path, v.type_names),
     *(v.whole(0), v.whole(1, 10), v.choice("run", "off"), check_spec, lambda value: find_handler(value, REGISTERED)),
+    *(read_tolerance, read_trip, read_deadline),
 ]
 REGISTERED = {"resize": HandlerSpec("resize", "tasks.py:resize")}
 

@@ -8,8 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from jqcli.core.aside import NO_ROOM, Aside
+from jqcli.core.codec import Scheme
 from jqcli.core.gate import Gate
 from jqcli.core.lane import Flow
+from jqcli.core.queue import Queue
+from jqcli.core.stop import Tolerance
+from jqcli.core.taken import Taken
 from jqcli.core.tally import Tally
 from jqcli.halt import Halt
 from jqcli.intake import Bounds
@@ -22,7 +27,8 @@ class Scene:
         asked = {"lines": 1, "bytes": 1, "limit": None, "grace": 30.0, "max_failures": None} | bounds
         self.interrupts = SimpleNamespace(received=[])
         self.tally, self.ceased = Tally(), 0
-        self.halt = Halt(Bounds(**asked), self.interrupts, self.tally, Gate(Flow()), self.cease)
+        aside = Aside(Queue(Scheme(), Taken()), NO_ROOM)
+        self.halt = Halt(Bounds(**asked), self.interrupts, self.tally, Gate(Flow(), aside), self.cease)
 
     def cease(self):
         self.ceased += 1
@@ -74,7 +80,7 @@ def test_the_deadline_stops_the_run_once_a_job_would_not_end_before_it():
 
 @pytest.mark.parametrize("before, is_stopped", [(0, True), (3, False)])
 def test_only_what_died_in_this_run_counts_as_a_failure(before, is_stopped):
-    scene = Scene(max_failures=(3.0, False))
+    scene = Scene(max_failures=Tolerance(3))
     scene.tally.dead, scene.tally.dead_before = 3, before
     scene.halt.heed_failures()
     assert (scene.halt.stop is not None) is is_stopped

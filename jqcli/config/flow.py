@@ -12,7 +12,9 @@ from jqcli.config.option import BREAKER_ACTIONS
 from jqcli.core.breaker import Trip
 from jqcli.core.lane import Flow
 from jqcli.core.limit import Rate
+from jqcli.core.stop import LEAST_SEEN, Tolerance
 from jqcli.errors import UsageError
+from jqcli.quantity import parse_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,10 +69,11 @@ def read_flow(given: Mapping[str, Given], tenants: Mapping[str, Rate]) -> dict[s
     deadline = pick(given, "deadline", read_deadline, None)
     return {
         "flow": flow,
+        "max_failures": pick(given, "max_failures", read_tolerance, None),
         "breaker_action": pick(given, "breaker_action", v.choice(*BREAKER_ACTIONS), "park"),
         "deadline_at": None if deadline is None else deadline.moment(time.time()),
         "adaptive": pick(given, "adaptive", v.flag, default=False),
-        "spill": pick(given, "spill", v.size, _GIBIBYTE),
+        "spill": pick(given, "spill", v.size_or_off, _GIBIBYTE),
     }
 
 
@@ -87,6 +90,30 @@ def read_trip(value: object) -> Trip:
     except ValueError:
         pass
     raise ValueError(f"{value!r} is not a share of failures in a time; write 50%/30s")
+
+
+def read_tolerance(value: object) -> Tolerance | None:
+    """Return at how many dead lines a run stops, None for `off`.
+
+    >>> read_tolerance("5%/1000"), read_tolerance(3)
+    (Tolerance(most=0, share=0.05, least=1000), Tolerance(most=3, share=None, least=100))
+    """
+    if value == "off":
+        return None
+    body, slash, least = str(value).partition("/")
+    try:
+        if isinstance(value, (int, str)) and not isinstance(value, bool):
+            number, is_percent = parse_share(body)
+            if not is_percent and not slash:
+                return Tolerance(int(number))
+            if is_percent:
+                return Tolerance(share=number / 100, least=v.whole(1)(least) if slash else LEAST_SEEN)
+    except ValueError:
+        pass
+    raise ValueError(
+        f"{value!r} is not a limit of failures; write a whole number, a percentage such as 5%, or one of at least so "
+        "many settled lines such as 5%/1000"
+    )
 
 
 def read_deadline(value: object) -> Deadline:

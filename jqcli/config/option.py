@@ -150,10 +150,7 @@ OPTIONS = (
     Option(FAILURES, "backoff", "KIND", "full-jitter, exponential or fixed. (full-jitter)", "", BACKOFFS),
     Option(FAILURES, "backoff_base", "DUR", "The first wait. (500ms)"),
     Option(FAILURES, "backoff_max", "DUR", "The longest wait. (60s)"),
-    Option(
-        *(FAILURES, "max_failures", "N|N%", "Stop the run at that many dead jobs. (off)"),
-        parse=v.share_or_off,
-    ),
+    Option(FAILURES, "max_failures", "N|N%/M", "Stop at N dead jobs, or N% of at least M. (off; M is 100)"),
     Option(FLOW, "rate", "R", "Most starts in a time: 50/s, 100/min, 5000/h. (off)"),
     Option(FLOW, "burst", "N", "How many may start at once. (0.1 s of the rate)"),
     Option(FLOW, "rate_key", "PATH", "The rate holds for each value found here."),

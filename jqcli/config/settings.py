@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from jqcli.config.file import ConfigFile
     from jqcli.core.lane import Flow
+    from jqcli.core.stop import Tolerance
 
 MOST_WORKERS = 1000  # a worker is a process of some 20 MB; more than that is a slip of the finger
 
@@ -33,7 +34,7 @@ class Settings:
     """Everything a run needs to know. Durations in seconds, sizes in bytes, `deadline_at` in Unix seconds.
 
     `inputs` are paths, `-` for stdin; `output` is None for stdout. `batch_size` None is auto, `queue_size`
-    None is the run's to decide, `max_failures` is (number, is_percent). Inline, `workers` is 1. `tag` is set for a
+    None is the run's to decide. Inline, `workers` is 1. `tag` is set for a
     redrive, whose keys are those of its letters.
     `policy` is what options, environment and file say; each `HandlerSpec.policy` includes it, in the right
     order with what [handlers.NAME] says: `spec.policy.over(<@handler>).over(DEFAULTS)` is the whole truth.
@@ -56,7 +57,7 @@ class Settings:
     max_line: int
     max_result: int
     policy: Policy
-    max_failures: tuple[float, bool] | None
+    max_failures: Tolerance | None
     flow: Flow
     breaker_action: str
     deadline_at: float | None

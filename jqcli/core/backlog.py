@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
+from jqcli.core.later import Later
+
 if TYPE_CHECKING:
+    from jqcli.core.aside import Aside
     from jqcli.core.batch import Pending, Sizer
     from jqcli.core.gate import Gate
     from jqcli.core.rules import Moment
 
 _JOBS_BYTES = 1 << 20
+_MOST_MOVED = 1000  # from those that are due to the gate at once; some 20 ms
 
 
 class Backlog:
-    """The jobs that the parent keeps as objects. `waiting` of them wait for a moment; moments are monotonic."""
+    """The jobs that the parent keeps on their own. Moments are monotonic seconds."""
 
-    def __init__(self, gate: Gate, sizer: Sizer) -> None:
+    def __init__(self, gate: Gate, sizer: Sizer, aside: Aside) -> None:
         self._gate = gate
         self._sizer = sizer
-        self._tickets = 0  # keep the heap in order where two jobs are due at one moment
-        self._waiting: list[tuple[float, int, Pending]] = []
+        self._later = Later(aside)
         self._ready: deque[Pending] = deque()
 
     @property
     def waiting(self) -> int:
-        """Jobs that wait for a moment: a retry, a snooze, a `not_before`."""
-        return len(self._waiting)
+        """Jobs in the queue that wait for a moment."""
+        return self._later.near
+
+    @property
+    def far(self) -> int:
+        """Jobs that wait for a moment and are set aside."""
+        return self._later.far
 
     @property
     def ready(self) -> int:
-        """Jobs that wait for a worker, or for the gate."""
+        """Jobs in the queue that wait for a worker, or for the gate."""
         return len(self._ready) + self._gate.waiting
 
     @property
     def due_at(self) -> float | None:
         """The moment at which the next job may start that has to wait for one."""
-        due_at = self._waiting[0][0] if self._waiting else None
-        gated = self._gate.due_at if self._gate.is_on else None
-        if due_at is None or gated is None:
-            return gated if due_at is None else due_at
-        return min(due_at, gated)
+        due_at = self._later.due_at
+        if not self._gate.is_on:
+            return -inf if self._later.due else due_at
+        if self._later.due and self._gate.has_room:
+            return -inf
+        moments = [moment for moment in (due_at, self._gate.due_at) if moment is not None]
+        return min(moments, default=None)
 
-    def wait(self, pending: Pending, due_at: float) -> None:
-        """Let a job wait for a moment."""
-        pending.due_at = due_at
-        self._tickets += 1
-        heapq.heappush(self._waiting, (due_at, self._tickets, pending))
+    def wait(self, pending: Pending, due_at: float, now: float) -> None:
+        """Let a job wait for a moment, set aside where that is far."""
+        self._later.wait(pending, due_at, now)
 
     def give_back(self, pendings: list[Pending]) -> None:
         """Take back jobs that did not begin: they go before anything new."""
@@ -61,24 +69,34 @@ class Backlog:
 
         `workers` are all of them; where the gate is on, those that would start a job at once.
         """
-        while self._waiting and self._waiting[0][0] <= now.monotonic:
-            self._ready.append(heapq.heappop(self._waiting)[2])
+        self._ready += self._later.wake(now.monotonic)
         if not self._gate.is_on:
-            found, expired = self._take_ready(-(-len(self._ready) // workers), now.unix)
+            found, expired = self._take_ready(-(-(len(self._ready) + self._later.due) // workers), now.unix)
             return [found] if found else [], expired
-        for pending in self._ready:
-            self._gate.put(pending, is_first=not pending.attempts)
-        self._ready.clear()
+        self._move(now.monotonic)
         size = self._gate.handful
         found, expired = self._gate.take(now, workers * size)
         return [found[at : at + size] for at in range(0, len(found), size)], expired
+
+    def _move(self, now: float) -> None:
+        """Let those that are due wait in front of the gate."""
+        for pending in self._ready:
+            self._gate.put(pending, now, is_first=not pending.attempts)
+        self._ready.clear()
+        for _ in range(_MOST_MOVED):
+            pending_or_none = self._later.take() if self._gate.has_room else None
+            if pending_or_none is None:
+                return
+            self._gate.put(pending_or_none, now, is_back=True)
 
     def _take_ready(self, share: int, unix: float) -> tuple[list[Pending], list[Pending]]:
         most, size = min(self._sizer.size, share), 0
         found: list[Pending] = []
         expired: list[Pending] = []
-        while self._ready and len(found) < most and size < _JOBS_BYTES:
-            pending = self._ready.popleft()
+        while len(found) < most and size < _JOBS_BYTES:
+            pending = self._ready.popleft() if self._ready else self._later.take()
+            if pending is None:
+                break
             if pending.has_expired(unix):
                 expired.append(pending)
                 continue

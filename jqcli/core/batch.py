@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from jqcli.model import Job, Line
@@ -22,9 +23,10 @@ _GROWTH = 4
 class Pending:
     """A job that the parent keeps as an object: it waits for a moment, for a worker, or for the first of its identity.
 
-    `origin` and `index` are the batch it was read with and its place there; `due_at` the monotonic moment from
-    which it may start; `attempts` every charged start, `crashes` those that ended their worker; `failed_at` the
-    monotonic moment of the first failure that a breaker counted; `is_aside` says that it came back from having been set
+    `origin` and `index` are the batch it was read with and its place there; `offset` is where its line stands in the
+    input, -1 where that cannot be read again; `attempts` every charged start, `crashes` those that ended their worker;
+    `failed_at` the monotonic moment of the first failure that a breaker counted; `is_sent` says that it travelled as an
+    object, `is_probe` that its breaker wants to know how it ends, `is_aside` that it came back from having been set
     aside, and does not count towards the queue yet.
     """
 
@@ -35,8 +37,10 @@ class Pending:
     index: int
     attempts: int = 0
     crashes: int = 0
-    due_at: float = 0.0
+    offset: int = -1
     failed_at: float | None = None
+    is_sent: bool = False
+    is_probe: bool = False
     is_aside: bool = False
     history: list[dict[str, object]] = field(default_factory=list)
     noted: int = 0
@@ -69,7 +73,8 @@ class Batch:
     """Lines that travel together. `jobs` is set where they were ruled before; then `data` is empty.
 
     `told` says whether any record of it was written, `keys` are the 16-byte identities of its lines; `buried` the
-    indexes of lines that are empty here because an earlier run buried them unread.
+    indexes of lines that are empty here because an earlier run buried them unread. `offset` is where `data` stands in
+    the input, -1 where that cannot be read again.
     """
 
     number: int
@@ -80,18 +85,28 @@ class Batch:
     data: bytes
     lines: int
     buried: Sequence[int] = ()
+    offset: int = -1
     crashes: int = 0
     keys: bytes = b""
     told: bool = False
     answer: Answer | None = None
     jobs: list[Pending] | None = None
     _split: list[bytes] | None = None
+    _offsets: list[int] | None = None
 
     def line(self, index: int) -> Line:
         """Return one line of the batch."""
         if self._split is None:
             self._split = self.data.split(b"\n")
         return Line(self.name, self.stem, self.first_line + index, self._split[index])
+
+    def offset_of(self, index: int) -> int:
+        """Return where a line stands in the input, -1 where it cannot be read again."""
+        if self.offset < 0 or self.buried:  # what was emptied here is longer there
+            return -1
+        if self._offsets is None:
+            self._offsets = list(accumulate((len(line) + 1 for line in self.data.split(b"\n")), initial=self.offset))
+        return self._offsets[index]
 
     def identities(self, indexes: Sequence[int]) -> tuple[bytes, list[str | None] | None]:
         """Return the identities of jobs in a row, and the handlers that their lines chose, None where none chose."""
@@ -117,6 +132,7 @@ class Batch:
                 number + at, self.source, self.name, self.stem, self.first_line + skipped,
                 b"".join(line + b"\n" for line in part), len(part),
                 [index - skipped for index in self.buried if skipped <= index < skipped + len(part)],
+                -1 if self.buried else self.offset_of(skipped),
             )
             for at, (part, skipped) in enumerate(parts)
         )  # fmt: skip

@@ -12,8 +12,13 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from math import inf, log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+_KEPT = 10_000
 _SLICES = 10
 _CHANCE = 1e-6
 LEAST_CALLS = 10  # fewer say nothing
@@ -147,3 +152,31 @@ class Breaker:
             slices.popleft()
         slices[-1][1] += 1
         slices[-1][2] += failed
+
+
+class Breakers:
+    """A breaker for each of many keys; `in_use` names those that jobs wait for or run behind.
+
+    Of the others those that are closed are forgotten now and then.
+    """
+
+    def __init__(self, trip: Trip, in_use: Callable[[], AbstractSet[str | None]]) -> None:
+        self._trip = trip
+        self._in_use = in_use
+        self._by_key: dict[str | None, Breaker] = {}
+        self._sweep_at = _KEPT
+
+    def of(self, key: str | None) -> Breaker:
+        """Return the breaker of a key."""
+        breaker = self._by_key.get(key)
+        if breaker is None:
+            if len(self._by_key) >= self._sweep_at:
+                used = self._in_use()
+                self._by_key = {name: one for name, one in self._by_key.items() if one.is_open or name in used}
+                self._sweep_at = max(_KEPT, 2 * len(self._by_key))
+            breaker = self._by_key[key] = Breaker(self._trip)
+        return breaker
+
+    def open(self) -> list[tuple[str | None, Breaker]]:
+        """Return those that let nothing through, or one probe, with their keys."""
+        return [(key, breaker) for key, breaker in self._by_key.items() if breaker.is_open]

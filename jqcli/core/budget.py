@@ -24,6 +24,11 @@ class Budget:
         """Return the moment from which a retry may start, as things stand."""
         return now if self._share.free_at() <= self._firsts else self._floor.free_at()
 
+    @property
+    def left(self) -> int:
+        """How many retries may start at once; beyond them there are `FLOOR` a second."""
+        return self._share.room(self._firsts)
+
     def note_first(self) -> None:
         """Count a first attempt."""
         self._firsts += 1

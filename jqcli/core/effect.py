@@ -24,12 +24,16 @@ class Work(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A job to run without a ruling: its source and line number, its bytes, and which attempt it is."""
+    """A job to run without a ruling: its source and line number, its bytes, and which attempt it is.
+
+    `is_probe` says that it finds out whether what a breaker has cut off is there again.
+    """
 
     source: int
     number: int
     data: bytes
     attempt: int
+    is_probe: bool = False
 
 
 class Limits(NamedTuple):

@@ -15,7 +15,6 @@ from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Effect, Pass, Prepare, Run, RunJobs
 from jqcli.core.event import Answer
-from jqcli.core.gate import Gate
 from jqcli.core.lane import Flow
 from jqcli.core.prepare import Lines, Prepared, prepare
 from jqcli.core.record import timestamp
@@ -59,7 +58,7 @@ class Forecast:
         self._mark = mark
         rules = Rules(dict.fromkeys((None, *scheme.handlers), Policy()))
         identities = Identities(settled, dedupe=dedupe)
-        self._dispatch = Dispatch(identities, rules, scheme, Sizer(None), self._find, Gate(Flow()), keeps_order=False)
+        self._dispatch = Dispatch(identities, rules, scheme, Sizer(None), self._find, Flow(), keeps_order=False)
         # By batch: where it begins; two numbers each, since there may be one batch a line.
         self._sources, self._firsts, self._sizes = array("I", [0]), array("Q", [0]), array("I", [1])
         self._names: dict[int, str] = {}

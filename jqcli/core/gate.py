@@ -7,25 +7,25 @@ moment at which it may, so that it holds up no other; lanes that may take turns.
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.adapt import Level
-from jqcli.core.breaker import Breaker
+from jqcli.core.aside import PATIENCE
+from jqcli.core.breaker import Breaker, Breakers
 from jqcli.core.budget import Budget
-from jqcli.core.lane import Lane, cost_of, key_of
+from jqcli.core.lane import Lane, Row, cost_of, key_of
 from jqcli.core.limit import Bucket, Buckets
 from jqcli.core.retry import Dead
-from jqcli.core.tally import FlowState
+from jqcli.core.rota import Rota
+from jqcli.core.tally import FlowState, Parked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from jqcli.core.aside import Aside
     from jqcli.core.batch import Pending
-    from jqcli.core.lane import Flow, LaneKey
+    from jqcli.core.lane import Flow
     from jqcli.core.retry import Decision
     from jqcli.core.rules import Moment
     from jqcli.model import Failure
@@ -35,8 +35,8 @@ _PAUSE = 1.0  # seconds, where `RateLimited` says none
 _LEAST_PAUSE = 0.01
 _HANDFUL_SECONDS = 0.002  # of work that one worker may get at once, so that a token is a start, and a trip worth it
 _HANDFUL_MOST = 32
-_PATIENCE = 3600.0  # seconds
-_BREAKERS_KEPT = 10_000
+_VAIN_SECONDS = 3600.0  # with nothing but probes
+_MOST_PARKED = 5  # keys that are shown
 
 
 class _Start(NamedTuple):
@@ -49,22 +49,18 @@ class _Start(NamedTuple):
 class Gate:
     """The lanes of a run, and its limits, breakers, budget and level. Moments are monotonic seconds."""
 
-    def __init__(self, flow: Flow, aside: Aside | None = None) -> None:
+    def __init__(self, flow: Flow, aside: Aside) -> None:
         self._flow = flow
-        self.aside = aside
+        self._aside = aside
         self.is_on = flow.is_asked
         self._total = Bucket(flow.rate) if flow.rate is not None and flow.rate_key is None else None
         self._buckets = Buckets(flow.rate_of)
-        self._breakers: dict[str | None, Breaker] = {}
+        self._rota = Rota(self._breaker_of)
+        self._breakers = None if flow.trip is None else Breakers(flow.trip, self._breakers_in_use)
         self._budget = None if flow.budget is None else Budget(flow.budget)
         self._level = None if flow.level is None else Level(flow.level)
-        self._lanes: dict[LaneKey, Lane] = {}
-        self._ready: deque[Lane] = deque()
-        self._shut: list[tuple[float, int, Lane]] = []
-        self._tickets = 0
         self._blocked_until = -inf
         self._running: dict[Pending, _Start] = {}
-        self._readmitted: list[Pending] = []
         self._pace = inf
         self._trips = self._probes = self._pauses = 0
         self._went_on_at = inf
@@ -74,69 +70,52 @@ class Gate:
 
     # Jobs come and go
 
-    def admit(self, pending: Pending) -> bool:
-        """Let a job wait that was just read; tell whether it was set aside, as its lane has too many."""
-        lane, aside = self._lane_of(pending), self.aside
-        if aside is not None and self._may_differ:
-            is_much = lane.chain.count or aside.is_wanted(self.waiting, len(self._lanes), len(lane.fresh))
-            if is_much and aside.put(lane.chain, pending):
-                return True
-        lane.fresh.append(pending)
-        self.waiting += 1
-        return False
+    def put(self, pending: Pending, now: float, *, is_first: bool = False, is_back: bool = False) -> None:
+        """Let a job wait for its turn; `is_first` in front of its lane, else it may be set aside.
 
-    def put(self, pending: Pending, *, is_first: bool = False) -> None:
-        """Let a job wait for its turn; `is_first` in front of its lane."""
-        lane = self._lane_of(pending)
-        queue = lane.again if pending.attempts else lane.fresh
+        `is_back` says that it was before.
+        """
+        lane = self._rota.of(key_of(pending.job, self._flow))
+        row = lane.again if pending.attempts else lane.fresh
         if is_first:
-            queue.appendleft(pending)
+            row.jobs.appendleft(pending)
+        elif self._is_much(lane, row, pending, now, is_back=is_back) and self._aside.put(row.chain, pending):
+            return
         else:
-            queue.append(pending)
+            row.jobs.append(pending)
         self.waiting += 1
 
     def take(self, moment: Moment, most: int) -> tuple[list[Pending], list[Pending]]:
         """Return the jobs that start now, at most so many, and those that expired; a token is taken for each start."""
-        now = moment.monotonic
-        while self._shut and self._shut[0][0] <= now:
-            self._ready.append(heapq.heappop(self._shut)[2])
+        now, rota = moment.monotonic, self._rota
+        rota.open(now)
         if self._level is not None:
             most = min(most, self._level.now - len(self._running))
         found: list[Pending] = []
         expired: list[Pending] = []
         self._blocked_until = -inf
-        while self._ready and len(found) < most:
-            lane = self._ready[0]
-            if not lane:
-                self._ready.popleft()
-                del self._lanes[lane.key]
-                continue
-            free_at, queue = self._look(lane, now)
-            if queue[0].has_expired(moment.unix):
-                expired.append(self._leave(queue.popleft()))
+        while len(found) < most and (lane := rota.next()) is not None:
+            free_at, row = self._look(lane, now)
+            jobs = row.jobs
+            if jobs[0].has_expired(moment.unix):
+                expired.append(self._leave(jobs.popleft()))
                 continue
             if free_at > now:
-                self._ready.popleft()
-                self._shut_until(lane, free_at)
+                rota.shut(free_at)
                 continue
             # The limit of all is asked last, and then nobody passes by: dear jobs would never have their turn.
-            if self._total is not None and self._total.free_at(cost_of(queue[0])) > now:
-                self._blocked_until = self._total.free_at(cost_of(queue[0]))
+            if self._total is not None and self._total.free_at(cost_of(jobs[0])) > now:
+                self._blocked_until = self._total.free_at(cost_of(jobs[0]))
                 break
-            found.append(self._start(lane, queue.popleft(), now))
-            self._ready.rotate(-1)
+            found.append(self._start(lane, jobs.popleft(), now))
+            rota.turn()
         return found, expired
-
-    def take_readmitted(self) -> list[Pending]:
-        """Return those of the jobs just taken that were set aside."""
-        found, self._readmitted = self._readmitted, []
-        return found
 
     def give_back(self, pendings: Iterable[Pending]) -> None:
         """Take back jobs, in their order, that were sent and did not begin."""
         for pending in reversed(list(pendings)):
             self._ignore(self._running.pop(pending, None), -inf)
-            self.put(pending, is_first=True)
+            self.put(pending, -inf, is_first=True)
 
     # What became of them
 
@@ -149,7 +128,7 @@ class Gate:
             was = start.lane.breaker.state
             start.lane.breaker.succeed(start.probe, now)
             if start.lane.breaker.state is not was:
-                self._wake(start.lane.breaker)
+                self._rota.wake(start.lane.breaker)
 
     def succeed_all(self, jobs: list[Pending] | None, indexes: Sequence[int], seconds: float, now: float) -> None:
         """Note the finished jobs of a batch; one that was sent before the gate was on has none that passed it."""
@@ -176,7 +155,7 @@ class Gate:
         if breaker.fail(start.probe, now):
             self._trips += 1
             self.tripped = start.lane.key.breaker or "all jobs"
-        self.is_stuck = bool(start.probe) and now - self._went_on_at >= _PATIENCE
+        self.is_stuck = bool(start.probe) and now - self._went_on_at >= _VAIN_SECONDS
         return not start.probe or failure.verdict == "crash"
 
     def pause(self, pending: Pending, failure: Failure, now: float) -> None:
@@ -188,7 +167,7 @@ class Gate:
         if self._level is not None:
             self._level.note(0.0, len(self._running), now, is_limited=True)
         self._ignore(self._running.pop(pending, None), now)
-        self.put(pending, is_first=True)
+        self.put(pending, now, is_first=True)
 
     # What can be asked
 
@@ -197,9 +176,12 @@ class Gate:
         """The moment at which the next job may start; None while that hangs on a worker's word."""
         if self._level is not None and len(self._running) >= self._level.now:
             return None
-        if self._ready:
-            return self._blocked_until
-        return self._shut[0][0] if self._shut else None
+        return self._rota.opens_at if self._rota.is_idle else self._blocked_until
+
+    @property
+    def has_room(self) -> bool:
+        """Whether jobs that were set aside may wait here; where lanes differ, the full ones set them aside again."""
+        return self._may_differ or not self._aside.is_full(self.waiting)
 
     @property
     def handful(self) -> int:
@@ -211,35 +193,36 @@ class Gate:
     def state(self, now: float) -> FlowState:
         """Return what there is to show."""
         is_dry = self._budget is not None and self._budget.free_at(now) > now
-        parked = throttled = delayed = 0
-        shut = {id(lane) for _, _, lane in self._shut}
-        for lane in self._lanes.values():
+        throttled = delayed = 0
+        parked: dict[str | None, int] = {}
+        for lane in self._rota:
             if lane.breaker is not None and lane.breaker.is_open:
-                parked += len(lane)
+                parked[lane.key.breaker] = parked.get(lane.key.breaker, 0) + len(lane)
                 continue
             held = len(lane.again) if is_dry else 0
             delayed += held
-            if self._blocked_until > now or (id(lane) in shut and len(lane) > held):
+            if self._blocked_until > now or (lane.shut_until > now and len(lane) > held):
                 throttled += len(lane) - held
-        is_open = [breaker for breaker in self._breakers.values() if breaker.is_open]
+        is_open = [] if self._breakers is None else self._breakers.open()
+        keys = [Parked(key, parked.get(key, 0), max(0.0, breaker.free_at() - now)) for key, breaker in is_open]
         return FlowState(
             throttled=throttled,
-            parked=parked,
+            parked=sum(parked.values()),
             delayed=delayed,
             open=len(is_open),
+            keys=tuple(sorted(keys, key=lambda each: -each.jobs)[:_MOST_PARKED]),
             trips=self._trips,
             probes=self._probes,
             pauses=self._pauses,
+            budget=None if self._budget is None else self._budget.left,
             level=None if self._level is None else self._level.now,
         )
 
     # Lanes
 
-    def _look(self, lane: Lane, now: float) -> tuple[float, deque[Pending]]:
-        """Return when the next job of a lane may start, as far as the lane goes, and the queue that it is in."""
-        if self.aside is not None and lane.chain.count and not lane.fresh:
-            lane.fresh.append(self.aside.take(lane.chain))
-        free_at, queue = -inf, lane.fresh
+    def _look(self, lane: Lane, now: float) -> tuple[float, Row]:
+        """Return when the next job of a lane may start, as far as the lane goes, and the row that it is in."""
+        free_at, row = -inf, lane.fresh
         if lane.again:
             free_at = -inf if self._budget is None else self._budget.free_at(now)
             # While all fails, those that never ran find out about it: retries would use up their attempts.
@@ -247,13 +230,16 @@ class Gate:
             if is_held and lane.fresh:
                 free_at = -inf
             else:
-                queue = lane.again
-        if lane.breaker is not None:
-            free_at = max(free_at, lane.breaker.free_at())
-        cost = cost_of(queue[0])
+                row = lane.again
+        if not row.jobs:
+            row.jobs.append(self._aside.take(row.chain))
+        return max(free_at, self._free_at(lane, row.jobs[0], now)), row
+
+    def _free_at(self, lane: Lane, pending: Pending, now: float) -> float:
+        free_at, cost = -inf if lane.breaker is None else lane.breaker.free_at(), cost_of(pending)
         for key in lane.key.buckets:
             free_at = max(free_at, self._buckets.of(key, now).free_at(cost))
-        return free_at, queue
+        return free_at
 
     def _start(self, lane: Lane, pending: Pending, now: float) -> Pending:
         cost = cost_of(pending)
@@ -270,13 +256,13 @@ class Gate:
         self._probes += bool(probe)
         if not probe:
             self._went_on_at = now
+        pending.is_probe = bool(probe)
         self._running[pending] = _Start(lane, probe)
         return self._leave(pending)
 
     def _leave(self, pending: Pending) -> Pending:
-        if self.aside is not None and pending.is_aside:
-            self.aside.forget(pending)
-            self._readmitted.append(pending)
+        if pending.is_aside:
+            self._aside.forget(pending)
         else:
             self.waiting -= 1
         return pending
@@ -284,44 +270,34 @@ class Gate:
     @property
     def _may_differ(self) -> bool:
         """Whether a lane may have to wait while another goes on; else all would be set aside for nothing."""
-        is_apart = bool(self._flow.handlers or self._pauses) and len(self._lanes) > 1
+        is_apart = bool(self._flow.handlers or self._pauses) and len(self._rota) > 1
         return self._flow.is_keyed or is_apart
 
-    def _lane_of(self, pending: Pending) -> Lane:
-        key = key_of(pending.job, self._flow)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(key, self._breaker_of(key.breaker))
-            self._ready.append(lane)
-        return lane
+    def _is_much(self, lane: Lane, row: Row, pending: Pending, now: float, *, is_back: bool) -> bool:
+        """Tell whether a lane's next job is to be set aside: others are, it waits long, or has its share of memory.
 
-    def _shut_until(self, lane: Lane, moment: float) -> None:
-        self._tickets += 1
-        heapq.heappush(self._shut, (moment, self._tickets, lane))
+        Retries that wait for the budget would hold up first attempts, which are what lets them go on.
+        """
+        if not self._may_differ and (self._budget is None or row is lane.fresh):
+            return bool(row.chain.count)
+        free_at = lane.shut_until if lane else self._free_at(lane, pending, now)
+        if row.chain.count or free_at > now + PATIENCE or (is_back and self._aside.is_full(self.waiting)):
+            return True
+        return self._aside.is_wanted(self.waiting, len(self._rota), len(row.jobs))
 
     def _ignore(self, start: _Start | None, now: float) -> None:
         """Take the end of a start that says nothing of what is called; where it was the probe, there is another."""
         if start is not None and start.lane.breaker is not None and start.probe:
             start.lane.breaker.ignore(start.probe, now)
-            self._wake(start.lane.breaker)
-
-    def _wake(self, breaker: Breaker) -> None:
-        """Look again at the lanes that wait for a breaker."""
-        if any(lane.breaker is breaker for _, _, lane in self._shut):
-            self._ready.extend(lane for _, _, lane in self._shut if lane.breaker is breaker)
-            self._shut = [entry for entry in self._shut if entry[2].breaker is not breaker]
-            heapq.heapify(self._shut)
+            self._rota.wake(start.lane.breaker)
 
     def _note_level(self, seconds: float, now: float) -> None:
         if self._level is not None:
             self._level.note(seconds, len(self._running), now)
 
-    def _breaker_of(self, name: str | None) -> Breaker | None:
-        if self._flow.trip is None:
-            return None
-        if name not in self._breakers:
-            if len(self._breakers) >= _BREAKERS_KEPT:
-                used = {lane.key.breaker for lane in self._lanes.values()}
-                self._breakers = {key: one for key, one in self._breakers.items() if one.is_open or key in used}
-            self._breakers[name] = Breaker(self._flow.trip)
-        return self._breakers[name]
+    def _breaker_of(self, key: str | None) -> Breaker | None:
+        return None if self._breakers is None else self._breakers.of(key)
+
+    def _breakers_in_use(self) -> set[str | None]:
+        waiting = {lane.key.breaker for lane in self._rota}
+        return waiting | {start.lane.key.breaker for start in self._running.values()}

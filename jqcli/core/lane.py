@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,21 +71,32 @@ class LaneKey(NamedTuple):
     breaker: str | None
 
 
+@dataclass(slots=True)
+class Row:
+    """Jobs that wait one behind the other: some as objects, and behind them those of the chain, which are set aside."""
+
+    jobs: deque[Pending] = field(default_factory=deque)
+    chain: Chain = field(default_factory=Chain)
+
+    def __len__(self) -> int:
+        return len(self.jobs) + self.chain.count
+
+
 @dataclass(slots=True, eq=False)
 class Lane:
     """Jobs that wait: those that never ran, in order, and retries, which go first where the budget lets them.
 
-    Behind `fresh` come those of the `chain`, which are set aside.
+    `shut_until` is the monotonic moment before which none of them starts, as far as that is known.
     """
 
     key: LaneKey
     breaker: Breaker | None
-    chain: Chain = field(default_factory=Chain)
-    fresh: deque[Pending] = field(default_factory=deque)
-    again: deque[Pending] = field(default_factory=deque)
+    fresh: Row = field(default_factory=Row)
+    again: Row = field(default_factory=Row)
+    shut_until: float = -inf
 
     def __len__(self) -> int:
-        return len(self.fresh) + len(self.again) + self.chain.count
+        return len(self.fresh) + len(self.again)
 
 
 def key_of(job: Job, flow: Flow) -> LaneKey:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _BURST_SECONDS = 0.1  # of starts at once, where nothing is said: a loop that wakes up a little late loses none of them
 _KEPT = 10_000
+_EXACT = 1e-9  # of a start, which rounding may take
 
 
 class Rate(NamedTuple):
@@ -55,6 +56,12 @@ class Bucket:
     def pause(self, until: float) -> None:
         """Let nothing start before that moment, and no burst at it."""
         self._full_at = max(self._full_at, until + (self._burst - 1.0) * self._each)
+
+    def room(self, now: float) -> int:
+        """Return how many jobs of cost 1 may start now."""
+        if not self._each:
+            return int(self._burst) if self._full_at <= now else 0
+        return max(0, int(self._burst - max(0.0, self._full_at - now) / self._each + _EXACT))
 
     def is_full(self, now: float) -> bool:
         """Tell whether it is as good as new."""

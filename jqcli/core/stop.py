@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.quantity import format_duration
 
 if TYPE_CHECKING:
     from jqcli.core.gate import Gate
 
-_MIN_SEEN = 100  # settled lines before a share of failures means anything
+LEAST_SEEN = 100  # settled lines before a share of failures means anything, where nothing is said
+
+_EXACT = 1e-9  # of a line, which rounding may take
 
 
-def too_many_dead(limit: tuple[float, bool] | None, dead: int, settled: int) -> str | None:
-    """Tell of too many dead jobs; `limit` is a number, and whether it is a percentage.
+class Tolerance(NamedTuple):
+    """At how many dead lines a run stops: a number, or a share (0 to 1) of at least so many settled lines.
 
-    >>> too_many_dead((5.0, True), 4, 99), too_many_dead((5.0, True), 5, 100)
+    Where none is tolerated, the first one stops the run, however few were seen.
+    """
+
+    most: int = 0
+    share: float | None = None
+    least: int = LEAST_SEEN
+
+    def is_over(self, dead: int, settled: int) -> bool:
+        """Tell whether so many dead ones of so many settled lines are too many.
+
+        >>> tolerance = Tolerance(share=0.05, least=100)
+        >>> tolerance.is_over(4, 99), tolerance.is_over(5, 100), tolerance.is_over(5, 101)
+        (False, True, False)
+        >>> three, none = Tolerance(3), Tolerance(0)
+        >>> three.is_over(2, 2), three.is_over(3, 3), none.is_over(0, 9), none.is_over(1, 9)
+        (False, True, False, True)
+        """
+        if not dead or not (self.most or self.share):
+            return dead > 0
+        if self.share is None:
+            return dead >= self.most
+        return settled >= self.least and dead >= self.share * settled - _EXACT
+
+    def __str__(self) -> str:
+        """Return it as the option says it.
+
+        >>> print(Tolerance(3), Tolerance(share=0.025, least=100), Tolerance(share=0.07, least=9), Tolerance(share=0))
+        3 2.5% 7%/9 0%
+        """
+        if self.share is None:
+            return str(self.most)
+        least = "" if self.least == LEAST_SEEN or not self.share else f"/{self.least}"
+        return f"{self.share * 100:g}%{least}"
+
+
+def too_many_dead(tolerance: Tolerance | None, dead: int, settled: int) -> str | None:
+    """Tell of too many dead lines among the settled ones.
+
+    >>> too_many_dead(Tolerance(share=0.05), 4, 99), too_many_dead(Tolerance(share=0.05), 5, 100)
     (None, '5 of 100 jobs are dead, and --max-failures is 5%')
     """
-    if limit is None:
+    if tolerance is None or not tolerance.is_over(dead, settled):
         return None
-    most, is_share = limit
-    if is_share:
-        is_over = settled >= _MIN_SEEN and dead * 100 >= most * settled
-        return f"{dead} of {settled} jobs are dead, and --max-failures is {most:g}%" if is_over else None
-    return f"{dead} jobs are dead, and --max-failures is {most:g}" if dead >= most else None
+    seen = f"{dead} of {settled} jobs" if tolerance.share else "1 job" if dead == 1 else f"{dead} jobs"
+    return f"{seen} {'is' if dead == 1 else 'are'} dead, and --max-failures is {tolerance}"
 
 
 def no_use(gate: Gate, *, stops_at_trip: bool) -> str | None:

@@ -51,22 +51,38 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowState:
-    """What limits, breakers, the retry budget and the level do to a run at one moment.
+class Parked:
+    """A breaker that is open: its key (None: all jobs), the jobs that it holds, and the seconds to its next probe."""
 
-    `throttled` jobs wait for a rate, `parked` ones for a breaker, `delayed` retries for the budget; `open` breakers let
-    nothing or one probe through; `trips`, `probes` and `pauses` (answers of `RateLimited`) are counts; `level` is how
-    many jobs may run at once, None where that is fixed.
+    key: str | None
+    jobs: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """What limits, breakers, the retry budget, the level and the deadline do to a run at one moment.
+
+    `throttled` jobs wait for a rate, `parked` ones for a breaker, `delayed` retries for the budget; `aside` of them,
+    and of those that wait for a moment, are set aside; `open` breakers let nothing or one probe through, and `keys` are
+    those with most jobs. `trips`, `probes` and `pauses` (answers of `RateLimited`) are counts; `budget` is how many
+    retries may start at once, `level` how many jobs may run at once, None where that is not limited or fixed.
+    `deadline` is in so many seconds; `not_admitted` are the lines read that did not start because of it.
     """
 
-    throttled: int
-    parked: int
-    delayed: int
-    open: int
-    trips: int
-    probes: int
-    pauses: int
-    level: int | None
+    throttled: int = 0
+    parked: int = 0
+    delayed: int = 0
+    open: int = 0
+    trips: int = 0
+    probes: int = 0
+    pauses: int = 0
+    level: int | None = None
+    budget: int | None = None
+    aside: int = 0
+    keys: tuple[Parked, ...] = ()
+    deadline: float | None = None
+    not_admitted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def _effort_lines(snapshot: Snapshot) -> list[str]:
     if snapshot.p50 is not None and snapshot.p95 is not None and snapshot.p99 is not None:
         times = zip(("p50", "p95", "p99"), (snapshot.p50, snapshot.p95, snapshot.p99), strict=True)
         lines.append("  " + ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in times))
-    flow = [] if snapshot.flow is None else describe_flow(snapshot.flow)
+    flow = [] if snapshot.flow is None else describe_flow(snapshot.flow, is_over=True)
     lines += ["  " + ", ".join(flow)] if flow else []
     return lines
 

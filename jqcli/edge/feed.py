@@ -36,6 +36,12 @@ class Feed(Protocol):
     def cut(self, max_lines: int, max_bytes: int, now: float) -> Block | Oversized | None:
         """Return the next block, None when there is none at `now`, a monotonic moment in seconds."""
 
+    def is_lasting(self, source: int) -> bool:
+        """Tell whether what was cut from an input can be read again where it stood."""
+
+    def read_again(self, source: int, offset: int, size: int) -> bytes:
+        """Return what stands there now; raises FileError."""
+
     def wait_fd(self) -> int | None:
         """Return what to poll for reading after `cut` has returned None; None where waiting is no use."""
 

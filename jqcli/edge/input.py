@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from jqcli.edge.unpack import MAGIC_BYTES, Unpacker, check_magic
-from jqcli.errors import InputError, UsageError, printable
+from jqcli.errors import FileError, InputError, UsageError, printable
 
 # 128 and 256 KiB are as fast, 1 MiB costs 0.06 µs more a 115-byte line, with 26,000 page faults, not 0.
 READ_BYTES = 64 * 1024
@@ -34,6 +34,7 @@ class Input:
         self._inherited = _inherited_fd(path)
         status = self._check()
         self.size = self._measure(status)
+        self._file = -1, -1
         self.is_pollable = False
         self._poll = select.poll()
         self._unpacker = Unpacker(self.name)
@@ -47,6 +48,11 @@ class Input:
         return _SUFFIXES.sub("", base) or base
 
     @property
+    def is_lasting(self) -> bool:
+        """Whether it is a file whose contents stand in it as they are, so that they can be read again."""
+        return self.size is not None and self._inherited is None and self._unpacker.is_plain
+
+    @property
     def raw_used(self) -> int:
         """Raw bytes that the contents given out so far were made from."""
         return self.raw_read - self._unpacker.pending
@@ -57,10 +63,11 @@ class Input:
             # The open description of a named input is ours alone, so it may be non-blocking.
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
             self.fd = os.open(self.path, flags) if self._inherited is None else self._inherited
-            mode = os.fstat(self.fd).st_mode
+            status = os.fstat(self.fd)
         except OSError as error:
             raise InputError(f"{self.name}: {error.strerror}") from None
-        self.is_pollable = not (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
+        self._file = status.st_dev, status.st_ino
+        self.is_pollable = not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode))
         if self.is_pollable:
             self._poll.register(self.fd, select.POLLIN)
 
@@ -77,6 +84,23 @@ class Input:
             self.is_ended = not raw
             self.raw_read += len(raw)
             self._unpacker.feed(raw)
+
+    def give(self) -> int:
+        """Return the descriptor of a file that is lasting; it is the caller's from here on."""
+        fd, self.fd = self.fd, -1
+        return fd
+
+    def open_again(self) -> int:
+        """Open a file that is lasting once more; raises FileError where another one stands there."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_NOCTTY)
+        except OSError as error:
+            raise FileError(f"{self.name}: {error.strerror}; lines of it were to be read again") from None
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) != self._file:
+            os.close(fd)
+            raise FileError(f"{self.name}: is another file than before; lines of it were to be read again")
+        return fd
 
     def close(self) -> None:
         """Close what was opened here; an inherited descriptor stays open."""

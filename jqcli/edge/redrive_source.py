@@ -62,6 +62,14 @@ class RedriveSource:
         first = block.first or self.bytes_read - len(block.lines) + 1
         return Block(block.source, first, len(block.lines), b"\n".join(block.lines) + b"\n", 0)
 
+    def is_lasting(self, source: int) -> bool:  # noqa: ARG002 - the protocol's
+        """Return False: what a letter becomes stands nowhere."""
+        return False
+
+    def read_again(self, source: int, offset: int, size: int) -> bytes:
+        """Refuse, for the same reason."""
+        raise NotImplementedError
+
     def wait_fd(self) -> None:
         """Return None: rows are there or are not."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from jqcli.edge.cutter import Block, Cutter, Oversized
 from jqcli.edge.input import Input
-from jqcli.errors import InputError
+from jqcli.errors import FileError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,7 @@ __all__ = ["Block", "Oversized", "Source"]
 
 # A line from a pipe waits this long for company; as long as the report of a finished record does at most.
 LINGER_SECONDS = 0.05
+_KEPT_OPEN = 32  # files that were read and may be asked for again
 # One call reads this much beyond a block at most, so that a line of many GiB does not hold up the caller.
 _CALL_BYTES = 32 * 1024 * 1024
 
@@ -42,6 +44,7 @@ class Source:
         self._arrived_at: float | None = None
         self._ready_at: float | None = None
         self._is_hungry = False
+        self._again: OrderedDict[int, int] = OrderedDict()  # descriptors of inputs that were read, by their number
         self._problem: InputError | None = None
 
     @property
@@ -102,10 +105,35 @@ class Source:
         """Return the monotonic moment, in seconds, at which to ask again although nothing was read."""
         return self._ready_at
 
+    def is_lasting(self, source: int) -> bool:
+        """Tell whether what was cut from an input can be read again where it stood."""
+        return self._inputs[source].is_lasting
+
+    def read_again(self, source: int, offset: int, size: int) -> bytes:
+        """Return what stands there now, less where the file has become shorter; raises FileError."""
+        each = self._inputs[source]
+        fd = each.fd
+        if fd < 0:
+            fd = self._again.pop(source, -1)
+            self._keep(source, each.open_again() if fd < 0 else fd)
+            fd = self._again[source]
+        try:
+            return os.pread(fd, size, offset)
+        except OSError as error:
+            raise FileError(f"{each.name}: {error.strerror}") from None
+
     def close(self) -> None:
-        """Close the input that is open."""
+        """Close the inputs that are open."""
         if not self.ended:
             self._inputs[self._index].close()
+        while self._again:
+            os.close(self._again.popitem()[1])
+
+    def _keep(self, source: int, fd: int) -> None:
+        """Keep the descriptor of an input that was read; of many inputs the one that was asked for last."""
+        self._again[source] = fd
+        while len(self._again) > _KEPT_OPEN:
+            os.close(self._again.popitem(last=False)[1])
 
     def _open(self) -> tuple[Input, Cutter]:
         current = self._inputs[self._index]
@@ -146,6 +174,8 @@ class Source:
     def _advance(self) -> None:
         current = self._inputs[self._index]
         self._bytes_before += current.raw_read
+        if current.is_lasting:  # what was cut from it may be read again, be it renamed or replaced meanwhile
+            self._keep(self._index, current.give())
         current.close()
         self._cutter = None
         self._index += 1

@@ -7,11 +7,14 @@ from itertools import chain
 from math import floor
 from typing import TYPE_CHECKING
 
+from jqcli.quantity import format_duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jqcli.core.tally import ErrorGroup, FlowState
 
+_MOST_KEYS = 2
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # str.isprintable() refuses controls, bidi marks, zero-width joiners and surrogates. It lets through the
 # rest of Unicode's Default_Ignorable_Code_Point. They draw nothing: two different ids would look the same.
@@ -53,21 +56,39 @@ def _visible(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def describe_flow(flow: FlowState) -> list[str]:
-    """Return what limits, breakers, the retry budget and the level do now and did before; what is 0 is left out."""
+def describe_flow(flow: FlowState, *, is_over: bool = False) -> list[str]:
+    """Return what holds jobs up on purpose, now and before; what is 0 is left out, and what the end of a run makes so.
+
+    These are limits, breakers, the retry budget, the level and the deadline.
+    """
     breakers = "breaker open" if flow.open == 1 else "breakers open"
-    level = "" if flow.level is None else f"{flow.level} at once"
     parts = (
-        (flow.open, f"{flow.open:,} {breakers}"),
+        (flow.not_admitted, f"{flow.not_admitted:,} kept from starting by the deadline" if flow.not_admitted else ""),
+        (flow.open, f"{flow.open:,} {breakers}{_describe_keys(flow)}"),
         (flow.parked, f"{flow.parked:,} parked"),
         (flow.throttled, f"{flow.throttled:,} wait for a rate"),
         (flow.delayed, f"{flow.delayed:,} retries wait for the budget"),
+        (flow.aside, f"{flow.aside:,} set aside"),
+        (None if is_over else flow.deadline, f"deadline in {format_duration(flow.deadline or 0.0)}"),
+        (flow.level, f"{flow.level} at once"),
+        (None if is_over else flow.budget, f"budget for {flow.budget} retries"),
         (flow.trips, f"opened {flow.trips:,}x"),
         (flow.probes, f"{flow.probes:,} probes"),
         (flow.pauses, f"told to slow down {flow.pauses:,}x"),
-        (flow.level or 0, level),
     )
     return [text for count, text in parts if count]
+
+
+def _describe_keys(flow: FlowState) -> str:
+    """Return which breakers are open and for how long, where there may be several."""
+    shown = [
+        f"{safe(key.key, 20)} for {format_duration(key.seconds)}" if key.seconds else f"{safe(key.key, 20)} probed"
+        for key in flow.keys[:_MOST_KEYS]
+        if key.key is not None
+    ]
+    if not shown:
+        return ""
+    return f" ({', '.join([*shown, *(['…'] if flow.open > len(shown) else [])])})"
 
 
 def shell_line(words: Iterable[str]) -> str:

@@ -202,6 +202,11 @@ class Unpacker:
         self._is_whole = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the raw bytes are the contents."""
+        return self._kind == ""
+
+    @property
     def pending(self) -> int:
         """Raw bytes that were fed and not used yet."""
         return len(self._raw) - self._at

@@ -26,7 +26,8 @@ class Context(NamedTuple):
     """What a handler that takes `ctx` is told about its job.
 
     `attempt` counts from 1; `deadline_at` is the Unix second at which the attempt will be killed, None without a
-    timeout and without a deadline of the run; `log` is a logger whose records carry the job's id.
+    timeout and without a deadline of the run, `run_deadline_at` the run's alone; `is_probe` says that a breaker is open
+    and lets this job find out whether what it calls is there again. `log` is a logger whose records carry the job's id.
     """
 
     id: str | int
@@ -36,6 +37,8 @@ class Context(NamedTuple):
     deadline_at: float | None
     tenant: str | int | None
     meta: Any
+    run_deadline_at: float | None = None
+    is_probe: bool = False
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

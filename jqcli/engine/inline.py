@@ -91,7 +91,7 @@ class Inline:
     def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
         """Run jobs that were ruled before."""
         self._ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
-        header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
+        header = orjson.dumps([[a.source, a.number, a.attempt, a.is_probe, len(a.data)] for a in attempts])
         body = b"".join((frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
         self._frames.append((Kind.JOBS, body))
 

@@ -151,7 +151,7 @@ class Pool:
         batch, attempts, limits = jobs
         self.holders[batch] = worker.number
         worker.ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
-        header = orjson.dumps([[a.source, a.number, a.attempt, len(a.data)] for a in attempts])
+        header = orjson.dumps([[a.source, a.number, a.attempt, a.is_probe, len(a.data)] for a in attempts])
         self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
 
     def drop(self, batch: int) -> None:

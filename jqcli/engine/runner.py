@@ -34,7 +34,7 @@ from jqcli.model import NO_ASKS, Asks, Job, Line
 from jqcli.policy import DEFAULTS, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from jqcli.engine.handler import Handler
     from jqcli.engine.setup import Setup
@@ -50,15 +50,24 @@ _NULL_TAILS = [_NULL + tail for tail in _TAILS]
 
 
 class _Run:
-    """One run: the indexes of a prepared batch to go through, and the attempt of each where it is not the first."""
+    """One run: the indexes of a prepared batch to go through, and the attempt of each where it is not the first.
+
+    `probes` are those of them that are a breaker's probes.
+    """
 
     def __init__(
-        self, batch: int, prepared: Prepared, order: Sequence[int], attempts: Sequence[int] | None = None
+        self,
+        batch: int,
+        prepared: Prepared,
+        order: Sequence[int],
+        attempts: Sequence[int] | None = None,
+        probes: Collection[int] = (),
     ) -> None:
         self.batch = batch
         self.prepared = prepared
         self.order = order
         self.attempts = attempts
+        self.probes = probes
         self.told = 0
         self.failed = 0
         self.skipped = 0
@@ -139,12 +148,13 @@ class Runner:
             self._run(_Run(batch, prepared, range(len(prepared.payloads))))
 
     def _run_jobs(self, body: bytes) -> None:
-        """Run jobs that were ruled before: each comes with its source, line number, attempt and bytes."""
+        """Run jobs that were ruled before: each with source, line number, attempt, whether it probes, and bytes."""
         batch = frame.BATCH.unpack_from(body)[0]
         header, _, data = body[frame.BATCH.size :].partition(b"\n")
         keys: list[bytes] = []
         prepared, attempts, at = Prepared([], [], keys, b""), array("I"), 0
-        for source, number, attempt, size in orjson.loads(header):
+        probes: list[int] = []
+        for source, number, attempt, is_probe, size in orjson.loads(header):
             name, stem = self._setup.names[source], self._setup.stems[source]
             job = read_line(Line(name, stem, number, data[at : at + size]), self._setup.scheme)
             assert isinstance(job, Job)  # noqa: S101 - the parent sends only lines that were jobs before
@@ -153,9 +163,11 @@ class Runner:
             prepared.payloads.append(job.payload)
             prepared.ids.append(id_text(job.id))
             keys.append(key_member(job))
+            if is_probe:
+                probes.append(len(attempts))
             attempts.append(attempt)
             at += size
-        self._run(_Run(batch, prepared, range(len(attempts)), attempts))
+        self._run(_Run(batch, prepared, range(len(attempts)), attempts, probes))
 
     def _run(self, run: _Run) -> None:  # noqa: C901, PLR0912, PLR0915 - the fast path, see the top
         writer, words, clock, dumps = self._writer, self._writer.words, time.monotonic_ns, orjson.dumps
@@ -247,6 +259,8 @@ class Runner:
             deadline_at=min((end for end in ends if end is not None), default=None),
             tenant=asks.tenant,
             meta=asks.meta,
+            run_deadline_at=self._setup.deadline_at,
+            is_probe=index in run.probes,
         )
 
     def _except(self, run: _Run, spot: int, error: BaseException, duration: int) -> None:

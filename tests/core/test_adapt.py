@@ -70,3 +70,11 @@ def test_a_server_that_became_slower_for_good_is_learnt():
         now += 0.05
         level.note(0.4, level.now, now)
     assert level.now > 1
+
+
+def test_a_level_that_nobody_uses_up_does_not_grow():
+    level, now = Level(100), 0.0
+    for _ in range(2000):
+        now += 0.05
+        level.note(0.1, min(level.now, 3), now)
+    assert level.now <= 4

@@ -12,7 +12,6 @@ from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Prepare, Run, RunJobs
 from jqcli.core.event import Answer
-from jqcli.core.gate import Gate
 from jqcli.core.lane import Flow
 from jqcli.core.prepare import Lines, prepare
 from jqcli.core.rules import Moment, Rules
@@ -29,7 +28,7 @@ NO_FLOW = Flow()
 def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, flow=NO_FLOW, claim=None, **policy):
     identities = Identities(settled or Settled(), dedupe=dedupe)
     rules = Rules({None: Policy(backoff_base=8.0, **policy)})
-    return Dispatch(identities, rules, SCHEME, Sizer(100), find, Gate(flow), keeps_order=keeps_order, claim=claim)
+    return Dispatch(identities, rules, SCHEME, Sizer(100), find, flow, keeps_order=keeps_order, claim=claim)
 
 
 def admit(dispatch, *lines, first_line=1):

@@ -29,7 +29,7 @@ def summarise(snapshot, exit_code=1, **changes):
     return summary_text(snapshot, exit_code=exit_code, **(places | changes))
 
 
-FLOW = FlowState(throttled=0, parked=0, delayed=0, open=0, trips=2, probes=5, pauses=6, level=None)
+FLOW = FlowState(trips=2, probes=5, pauses=6, deadline=9.0)
 
 
 def test_the_summary_says_what_limits_and_breakers_did_where_there_were_any():

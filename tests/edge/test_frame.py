@@ -33,7 +33,7 @@ def test_settled_before_is_shown_only_where_there_is_some():
 
 
 def test_what_holds_jobs_up_has_a_line_of_its_own_where_anything_does():
-    flow = FlowState(throttled=12, parked=3, delayed=0, open=1, trips=2, probes=5, pauses=0, level=None)
+    flow = FlowState(throttled=12, parked=3, open=1, trips=2, probes=5)
     lines = show(draw(take_snapshot(flow=flow), "t", 79, 23))
     (line,) = [line for line in lines if line.startswith("flow")]
     assert line == "flow  1 breaker open, 3 parked, 12 wait for a rate, opened 2x, 5 probes"

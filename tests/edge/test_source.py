@@ -469,3 +469,55 @@ def test_zstd_without_its_package_says_what_to_install(
 @pytest.mark.parametrize("contents", [b"B", b"BZ\n", b"\x1f", b"(\n"])
 def test_a_start_of_a_magic_alone_is_text(write: Callable[..., str], contents: bytes) -> None:
     assert read_all(write(contents)) == contents.rstrip(b"\n") + b"\n"
+
+
+def test_what_was_cut_from_a_file_can_be_read_again_where_its_block_stood(write: Callable[..., str]) -> None:
+    paths = [write(b"\xef\xbb\xbf" + LINES, "a.jsonl"), write(LINES, "b.jsonl")]
+    with closing(Source(paths, max_line=BIG)) as source:
+        parts = []
+        while not source.ended:
+            part = source.cut(700, 65536, 0.0)
+            assert isinstance(part, Block)
+            assert source.is_lasting(part.source)
+            assert source.read_again(part.source, part.offset, len(part.data)) == part.data
+            parts.append(part)
+        for path in paths:  # it is read on as it was, whatever has its name now
+            Path(path).unlink()
+            Path(path).write_bytes(b"others\n")
+        for part in parts:
+            assert source.read_again(part.source, part.offset, len(part.data)) == part.data
+        assert source.read_again(1, len(LINES) - 3, 10) == LINES[-3:]
+
+
+def test_of_many_files_those_that_were_read_long_ago_are_opened_again_unless_another_one_stands_there(
+    write: Callable[..., str],
+) -> None:
+    paths = [write(b"%d\n" % n, f"{n}.jsonl") for n in range(100)]
+    with closing(Source(paths, max_line=BIG)) as source:
+        before = len(os.listdir("/proc/self/fd"))
+        cut_all(source, 1)
+        assert len(os.listdir("/proc/self/fd")) <= before + 33
+        assert [source.read_again(n, 0, 9) for n in range(100)] == [b"%d\n" % n for n in range(100)]
+        assert len(os.listdir("/proc/self/fd")) <= before + 33
+        Path(paths[3]).rename(paths[3] + ".old")
+        with pytest.raises(FileError, match=r"3.jsonl: No such file"):
+            source.read_again(3, 0, 9)
+        write(b"3\n", "3.jsonl")
+        with pytest.raises(FileError, match=r"3.jsonl: is another file than before"):
+            source.read_again(3, 0, 9)
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@every_packing
+def test_what_is_packed_cannot_be_read_again(write: Callable[..., str], pack: Callable[[bytes], bytes]) -> None:
+    with closing(Source([write(pack(LINES))], max_line=BIG)) as source:
+        assert source.cut(10, 1000, 0.0) is not None
+        assert not source.is_lasting(0)
+
+
+def test_what_came_through_a_pipe_cannot_be_read_again(pipe: tuple[str, int]) -> None:
+    path, fd = pipe
+    with closing(Source([path], max_line=BIG)) as source:
+        os.write(fd, b"1\n2\n")
+        assert source.cut(2, 1000, 0.0) is not None
+        assert not source.is_lasting(0)

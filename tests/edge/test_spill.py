@@ -6,8 +6,10 @@ import os
 import stat
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jqcli.edge.spill import Spill
+from jqcli.edge.spill import SEGMENT, Spill
 from jqcli.errors import FileError
 
 
@@ -35,12 +37,51 @@ def test_no_file_is_made_before_it_is_needed(spill):
     assert spill._fd == -1
 
 
-def test_it_holds_so_many_bytes_and_all_of_them_again_when_it_is_cleared(spill):
+def test_it_holds_so_many_bytes_and_all_of_them_again_when_none_is_needed(spill):
     assert spill.append(bytes(100)) == 0
     assert spill.append(b"x") is None
-    spill.clear()
+    spill.free(0, 100)
     assert os.fstat(spill._fd).st_size == 0
     assert spill.append(bytes(100)) == 0
+
+
+def test_one_that_is_needed_for_long_does_not_keep_the_space_of_others(tmp_path):
+    spill = Spill(str(tmp_path), 4 * SEGMENT)
+    spill.append(b"long")
+    for _ in range(1000):
+        offset = spill.append(bytes(SEGMENT // 3))
+        assert offset is not None, "the file is full of what nobody needs"
+        spill.free(offset, SEGMENT // 3)
+    assert os.fstat(spill._fd).st_size <= 3 * SEGMENT
+    os.close(spill._fd)
+
+
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 5 * SEGMENT // 2), st.integers(0, 99)), max_size=60))
+def test_what_stands_there_stays_until_it_is_freed(steps, tmp_path_factory):
+    most = 8 * SEGMENT + 1000
+    spill = Spill(str(tmp_path_factory.getbasetemp()), most)
+    kept: dict[int, bytes] = {}
+    try:
+        for number, (is_append, size, which) in enumerate(steps):
+            if is_append:
+                data = (b"%d," % number * size)[:size]
+                offset = spill.append(data)
+                if offset is not None:
+                    assert offset + size <= most
+                    kept[offset] = data
+            elif kept:
+                offset = sorted(kept)[which % len(kept)]
+                spill.free(offset, len(kept.pop(offset)))
+            for offset, data in kept.items():
+                assert spill.read(offset, min(40, len(data))) == data[:40]
+                assert spill.read(offset + len(data) - 1, 1) == data[-1:]
+        for offset, data in kept.items():
+            assert spill.read(offset, len(data)) == data
+            spill.free(offset, len(data))
+        assert spill.append(bytes(most)) == 0, "all is free again"
+    finally:
+        if spill._fd >= 0:
+            os.close(spill._fd)
 
 
 def test_a_folder_that_takes_no_file_has_no_room(tmp_path):

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from jqcli.core.tally import ErrorGroup, FlowState
+from jqcli.core.tally import ErrorGroup, FlowState, Parked
 from jqcli.edge.text import describe_error, describe_flow, safe
 
 INVISIBLE = "\u034f\u115f\u3164\ufe0f\uffa0\U000e0100"
@@ -58,16 +58,32 @@ def test_an_error_is_named_by_its_bare_type_and_message():
 
 
 def test_what_holds_jobs_up_is_said_and_what_does_not_is_left_out():
-    nothing = FlowState(throttled=0, parked=0, delayed=0, open=0, trips=0, probes=0, pauses=0, level=None)
-    assert describe_flow(nothing) == []
-    much = FlowState(throttled=1200, parked=3, delayed=4, open=1, trips=2, probes=5, pauses=6, level=7)
+    assert describe_flow(FlowState(budget=0)) == []
+    much = FlowState(
+        throttled=1200, parked=3, delayed=4, aside=1000, open=1, trips=2, probes=5, pauses=6, level=7,
+        budget=20, deadline=90.0, not_admitted=None,
+    )  # fmt: skip
     assert describe_flow(much) == [
         "1 breaker open",
         "3 parked",
         "1,200 wait for a rate",
         "4 retries wait for the budget",
+        "1,000 set aside",
+        "deadline in 1m30s",
+        "7 at once",
+        "budget for 20 retries",
         "opened 2x",
         "5 probes",
         "told to slow down 6x",
-        "7 at once",
     ]
+
+
+def test_at_the_end_it_is_said_what_the_deadline_kept_from_starting_and_not_when_it_was():
+    late = FlowState(deadline=0.5, not_admitted=1400, budget=3)
+    assert describe_flow(late, is_over=True) == ["1,400 kept from starting by the deadline"]
+
+
+def test_breakers_are_named_where_there_are_several_and_harmlessly():
+    keys = (Parked("acme\x1b[2J", 5, 12.0), Parked("b", 2, 0.0), Parked("c", 1, 1.0))
+    assert describe_flow(FlowState(open=3, keys=keys))[0] == r"3 breakers open (acme\x1b[2J for 12.0 s, b probed, …)"
+    assert describe_flow(FlowState(open=1, keys=(Parked(None, 5, 12.0),))) == ["1 breaker open"]

@@ -111,7 +111,8 @@ def work(payload):
 
 @handler(max_attempts=7, timeout="9s")
 def told(payload, ctx):
-    return [ctx.id, ctx.key, ctx.attempt, ctx.max_attempts, ctx.tenant, ctx.meta, ctx.deadline_at, ctx.log.extra["job"]]
+    rest = ctx.log.extra["job"], ctx.is_probe
+    return [ctx.id, ctx.key, ctx.attempt, ctx.max_attempts, ctx.tenant, ctx.meta, ctx.deadline_at, *rest]
 
 
 class Counting:
@@ -507,8 +508,8 @@ def test_a_handler_that_asks_for_it_is_told_about_its_job(shared):
     before = time.time()
     line = b'{"payload":1,"id":7,"handler":"told","tenant":"t","meta":{"m":1},"key":"k","max_attempts":3,"timeout":60}'
     batch = shared.run_all([line, b'{"payload":2,"handler":"told"}', b'{"payload":3,"handler":"short"}'])
-    own_id, key, attempt, most, tenant, meta, deadline, logged = shared.result(batch)["result"]
-    assert (own_id, attempt, most, tenant, meta, logged) == (7, 1, 3, "t", {"m": 1}, 7)
+    own_id, key, attempt, most, tenant, meta, deadline, logged, probes = shared.result(batch)["result"]
+    assert (own_id, attempt, most, tenant, meta, logged, probes) == (7, 1, 3, "t", {"m": 1}, 7, False)
     assert key == shared.result(batch)["key"]
     assert before + 60 <= deadline <= time.time() + 60
     found = shared.result(batch, 1)
@@ -523,9 +524,11 @@ def test_a_job_that_was_ruled_before_runs_with_its_number_and_attempt(shared):
         Attempt(0, 99, b'{"do":"none"}', 2),
         Attempt(0, 3, b'{"do":"raise"}', 1),
         Attempt(0, 5, b'{"do":"echo","value":123456789012345678901}', 3),
+        Attempt(0, 18, b'{"payload":1,"handler":"told"}', 1, is_probe=True),
     ]
     batch = shared.finish(shared.run_jobs(attempts))
     assert shared.result(batch, 0)["result"][:3] == ["jobs:17", shared.result(batch, 0)["key"], 4]
+    assert [shared.result(batch, index)["result"][-1] for index in (0, 4)] == [False, True]
     assert (
         shared.result(batch, 0)["attempts"],
         shared.result(batch, 1)["id"],

@@ -55,6 +55,12 @@ def snooze(payload, ctx):
         raise Snooze("20ms")
 
 
+def nap(payload, ctx):
+    """Not while the file is missing that the payload names."""
+    if not os.path.exists(payload["until"]):
+        raise Snooze("1200ms")
+
+
 def reject(payload, ctx):
     raise Reject("not this one")
 
@@ -227,6 +233,15 @@ def slow_down(payload, ctx):
     if payload.get("tell") and name is not None:
         write_line(name, "")
         raise RateLimited("slow down", retry_after=payload["tell"])
+
+
+def probed(payload, ctx):
+    """Fail until a call is a probe."""
+    if ctx.is_probe:
+        write_line("well", "")
+    elif not os.path.exists("well"):
+        raise ConnectionError("down")
+    return {"payload": payload, "is_probe": ctx.is_probe, "run_deadline_at": ctx.run_deadline_at}
 
 
 def tell_deadline(payload, ctx):

@@ -18,15 +18,16 @@ RETRY = ("--backoff-base", "50ms", "--backoff-max", "200ms")
 
 
 class Server:
-    """Answers 429 with Retry-After to call number 20, is down in the middle third, and well for the rest."""
+    """Answers 429 with Retry-After to some early calls, is down in the middle third, and well for the rest."""
 
-    def __init__(self, jobs, down):
+    def __init__(self, jobs, down, busy=(20,)):
         self.calls: list[tuple[float, str, int]] = []
         self.well = Counter()
         self.jobs = jobs
         self.down = down
         self.down_until = None
         self.is_deadly = False
+        self.busy = busy
         self._number = itertools.count(1)
         self._lock = threading.Lock()
         outer = self
@@ -60,7 +61,7 @@ class Server:
             return code
 
     def _code(self, number, now):
-        if number == 20:
+        if number in self.busy:
             return 429
         if self.down_until is None and self.well.total() >= self.jobs / 3:
             self.down_until = now + self.down
@@ -103,6 +104,38 @@ def test_a_run_outlives_an_outage_and_asks_little_meanwhile(folder, server):
     moments = [now for now, _, _ in server.calls]
     gaps = [after - before for before, after in itertools.pairwise(moments)]
     assert max(gaps) >= 0.8, "it went on in spite of Retry-After; a probe comes sooner"
+
+
+@pytest.mark.parametrize("words", [(), ("-k",), ("--store", "memory.db"), ("-k", "--store", "memory.db")])
+def test_a_night_with_answers_of_slow_down_and_an_outage_ends_as_if_there_were_none(folder, server, words):
+    """Calls while it is down are counted: what opens the breaker, one of each worker, and a probe each half second."""
+    server.busy = (20, 50, 80)
+    jobs = [{"n": n} for n in range(300)] + [{"n": n} for n in range(0, 300, 10)]
+    folder.write("jobs.jsonl", jobs)
+    command = ("-H", f"{DEEDS}:call", "-j", "4", "-r", "3", *RETRY, "--breaker", "50%/500ms", "--summary", "json")
+    command = (*command, "--rate", "500/s", "--retry-budget", "50%", *words)
+    ran = folder.run("jobs.jsonl", "-o", "results.jsonl", *command, code=0, limit=120, PORT=str(server.port))
+    count = folder.check()
+    assert count.statuses == {"completed": 300, "duplicate": 30}
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    assert set(server.well.values()) == {1}, "a job was called again although it was done"
+    codes = Counter(code for _, _, code in server.calls)
+    assert (codes[200], codes[429]) == (300, 3)
+    assert codes[503] <= 20 + 2 * 4 + server.down / 0.5 + 1
+    assert max(record["attempts"] for record in count.results if "attempts" in record) <= 2
+    assert (ran.summary["flow"]["pauses"], ran.summary["flow"]["open"], ran.summary["dead"]) == (3, 0, 0)
+    for told in (now for now, _, code in server.calls if code == 429):
+        early = [now for now, _, _ in server.calls if told + 0.1 < now < told + 0.9]
+        assert len(early) <= 3, "other workers had begun; nobody else may"
+    if "-k" in words:
+        assert [record["id"] for record in count.results] == [f"jobs:{n}" for n in range(1, 331)]
+    if "--store" in words:
+        calls = len(server.calls)
+        folder.run("jobs.jsonl", "-o", "again.jsonl", *command, code=0, PORT=str(server.port))
+        again = oracle.read_outputs(folder / "again.jsonl", folder / "jobs.dlq.jsonl")
+        assert again.statuses == {"duplicate": 330}
+        assert all("result" in record for record in again.results)
+        assert len(server.calls) == calls
 
 
 def test_a_probe_whose_worker_dies_is_not_the_last_one(folder, server):
@@ -193,6 +226,26 @@ def test_a_tenant_that_fills_the_queue_many_times_holds_up_no_other(folder, word
         assert fast[-1] < 600
 
 
+def test_what_the_deadline_kept_from_starting_is_counted(folder):
+    folder.write("jobs.jsonl", [{"do": "pause", "seconds": 0.1, "n": n} for n in range(400)])
+    words = ("jobs.jsonl", "-o", "results.jsonl", "-b", "1", "--rate", "1000/s", "--summary", "json")
+    ran = folder.run(*words, "--deadline", "4s", code=3)
+    flow = ran.summary["flow"]
+    assert 0 < flow["not_admitted"] <= ran.summary["unfinished"] < 400
+    assert ran.summary["unfinished"] - flow["not_admitted"] <= 2
+    text = folder.run(*words[:-2], "--summary", "text", "--deadline", "3s", code=3).err
+    assert "kept from starting by the deadline" in text
+
+
+def test_a_handler_is_told_that_its_call_is_a_probe_and_when_the_run_ends(folder):
+    folder.write("jobs.jsonl", [{"do": "probed", "n": n} for n in range(60)])
+    words = ("-j", "2", *RETRY, "-r", "9", "--breaker", "50%/300ms", "--deadline", "1h")
+    folder.run("jobs.jsonl", "-o", "results.jsonl", *words, code=0)
+    told = [record["result"] for record in folder.check().results]
+    assert sum(each["is_probe"] for each in told) == 1, "the one that found out that all is well again"
+    assert {each["run_deadline_at"] > time.time() + 3000 for each in told} == {True}
+
+
 def test_a_deadline_ends_the_night_and_the_next_goes_on(folder):
     folder.write("jobs.jsonl", [{"do": "pause", "seconds": 0.1, "n": n} for n in range(150)])
     words = ("jobs.jsonl", "-o", "results.jsonl", "-b", "1")
@@ -203,8 +256,8 @@ def test_a_deadline_ends_the_night_and_the_next_goes_on(folder):
     done = len(oracle.read_lines(folder / "results.jsonl"))
     assert 0 < done < 150
     folder.run(*words, "--deadline", "1h", code=0)
-    assert folder.check().statuses == {"completed": 150}
-    assert len(folder.log) == 150
+    assert folder.check(crashes=1).statuses == {"completed": 150}
+    assert len(folder.log) <= 150 + 2, "no more are begun anew than ran at the deadline, one a worker"
 
 
 def test_what_runs_at_the_deadline_is_unfinished_and_not_charged(folder):

@@ -74,6 +74,24 @@ def test_a_share_of_failures_stops_the_run_not_before_it_means_something(folder)
     assert 100 <= ran.summary["completed"] + ran.summary["dead"] < 4000
 
 
+def test_the_least_that_a_share_means_anything_of_is_the_users_to_choose(folder):
+    folder.write("jobs.jsonl", [{"do": "reject", "n": n} if n % 4 == 0 else {"n": n} for n in range(300)])
+    folder.run("jobs.jsonl", "-o", "all.jsonl", "-d", "all.dlq.jsonl", "--max-failures", "20%/301", code=1)
+    ran = folder.run("jobs.jsonl", "-o", "few.jsonl", "--max-failures", "20%/8", "-b", "1", *FAST, code=3)
+    assert "--max-failures is 20%/8" in ran.err
+    assert 8 <= ran.summary["completed"] + ran.summary["dead"] < 100
+
+
+@pytest.mark.parametrize("nothing", ["0", "0%", "0%/1000"])
+def test_where_no_failure_is_tolerated_the_first_one_stops_the_run(folder, nothing):
+    folder.write("jobs.jsonl", [{"n": 0}, {"do": "reject"}, *({"n": n} for n in range(1, 3000))])
+    ran = folder.run("jobs.jsonl", "-o", "results.jsonl", "--max-failures", nothing, "-b", "1", *FAST, code=3)
+    assert f"1 job is dead, and --max-failures is {nothing.partition('/')[0]}" in ran.err
+    assert ran.summary["dead"] == 1
+    folder.write("jobs.jsonl", [{"n": n} for n in range(30)])
+    folder.run("jobs.jsonl", "-o", "well.jsonl", "--max-failures", nothing, code=0)
+
+
 def test_unusable_lines_count_as_failures(folder):
     folder.write("jobs.jsonl", b"{\n" * 50 + b"1\n")
     folder.run("jobs.jsonl", "-o", "results.jsonl", "--max-failures", "5", "-b", "1", code=3)

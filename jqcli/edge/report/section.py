@@ -215,7 +215,7 @@ def _lane(course: Course, number: int, lane: Lane) -> Markup:
 
 def flow(snapshot: Snapshot, course: Course, asked: Sequence[str]) -> Markup | None:
     """Return what was asked about rates, breakers and the end of the run, and what that did."""
-    did = [] if snapshot.flow is None else describe_flow(snapshot.flow)
+    did = [] if snapshot.flow is None else describe_flow(snapshot.flow, is_over=True)
     if not asked and not did:
         return None
     parts = [tag("p", ", ".join(asked))] if asked else []

@@ -216,7 +216,8 @@ def charge(payload):
 def test_the_commands_for_dead_letters_in_the_readme_do_what_it_says(orders):
     block = re.search(r"<!-- dlq-commands -->\n```sh\n(.*?)```", README, re.DOTALL)[1]
     cards = {"job-1": "valid", "job-2": "busy", "job-10": "expired", "job-11": "expired"}
-    (orders / "tasks.py").write_text(CHARGE)
+    orders.write("tasks.py", CHARGE).chmod(0o644)
+    orders.path.chmod(0o755)  # a copy of a clone under umask 002 is writable by the group, and its handlers not trusted
     orders.write("jobs.jsonl", [{"id": name, "payload": {"card": card}} for name, card in cards.items()])
     first = "jq-run jobs.jsonl -H tasks.py:charge -o results.jsonl --backoff-base 1ms --dedupe off"
     assert run(orders, f"rm -f jqcli.toml; {first}").code == 1

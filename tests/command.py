@@ -162,7 +162,7 @@ class Folder:
         return path
 
     def take(self, path):
-        """Copy a file of handlers here, writable by its owner alone whatever the umask: what letters name is trusted."""
+        """Copy a file of handlers here, writable by its owner alone: what letters name must be, whatever the umask."""
         return self.write(path.name, path.read_bytes()).chmod(0o644)
 
     def argv(self, *args, deed=True):

@@ -1,9 +1,13 @@
-"""Reads the recipes of the README: fences with `recipe=NAME` behind their language, and plays them in an empty folder.
+"""Reads the recipes of the README: fences with `recipe=NAME` behind their language; and compares what they print.
 
-`file=PATH` makes a file, `console` is a session (`$ ` is a command, the lines below it what it must print), `crontab`
-is run as cron runs it and must print the `text` fence below it. `recipe=all` belongs to every recipe that uses its file;
-`given=PATH,…` says which files a session's `cat` shows that it needs, `order=any` lets lines come in any order, `needs=jq,make` names programs, and `shown=WHY` is a
-fence that is only looked at.
+`console` is a session: `$ ` is a command, the lines below it are what it must print. `crontab` is run as cron runs it,
+and must print the `text` fence below it. Other words of a fence:
+
+    file=PATH          it is this file; with recipe=all, of every recipe
+    given=PATH,…       these files are what `cat` shows of them
+    order=any          the lines may come in any order
+    needs=jq,make      programs without which the recipe is skipped
+    shown=WHY          it is only looked at
 """
 
 from __future__ import annotations
@@ -93,7 +97,7 @@ def _cron(body: str) -> str:
     fields = line.split(maxsplit=5)
     if not all(re.fullmatch(r"[\d*/,-]+", each) for each in fields[:5]) or "%" in fields[5]:
         raise ValueError(f"cron does not read this line as it is meant: {line}")
-    own = {name: value for name, value in (each.split("=", 1) for each in settings)}
+    own = dict(each.split("=", 1) for each in settings)
     own["PATH"] = "$BIN:" + own["PATH"]  # where a test keeps jq-run
     if "JQ_RUN_PING" in own:
         own["JQ_RUN_PING"] = "$PING"  # a monitor on this machine
@@ -112,7 +116,9 @@ def compare(recipe: Recipe, printed: str) -> None:
     parts = printed.split(_MARK)[1:-1]
     assert len(parts) == len(recipe.steps), f"{recipe.name}: it ended before all was run:\n{printed}"
     for step, part in zip(recipe.steps, parts, strict=True):
-        assert matches(step.expected, part, is_ordered=step.is_ordered), f"{recipe.name}: $ {step.command}\n{part}\ninstead of\n{step.expected}"
+        assert matches(step.expected, part, is_ordered=step.is_ordered), (
+            f"{recipe.name}: $ {step.command}\n{part}\ninstead of\n{step.expected}"
+        )
 
 
 def matches(expected: str, printed: str, *, is_ordered: bool = True) -> bool:

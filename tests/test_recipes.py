@@ -30,7 +30,7 @@ class Api(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b'{"ok": true}')
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 - the server looks for this name
 
     def log_message(self, *words):
         pass
@@ -58,7 +58,9 @@ def play(recipe, place):
     programs = place / "bin"
     programs.mkdir()
     for name, words in {"jq-run": "-m jqcli", "python3": ""}.items():
-        folder.write(programs / name, f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" {words} "$@"\n').chmod(0o755)
+        folder.write(programs / name, f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" {words} "$@"\n').chmod(
+            0o755
+        )
     path = f"{programs}:{folder.env()['PATH']}"
     try:
         with serve() as server:

@@ -12,9 +12,15 @@ from jqcli.commands import run as of_run
 _PANEL = "What is said"
 
 Explain = Annotated[
-    bool, typer.Option("--explain", metavar="", help="Say it of every line, and why.", rich_help_panel=_PANEL)
+    bool,
+    typer.Option(
+        "--explain", metavar="", help="Say of every line what would become of it, and why.", rich_help_panel=_PANEL
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="As JSON.", rich_help_panel=_PANEL)]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", metavar="", help="One JSON object; with --explain, one a line.", rich_help_panel=_PANEL),
+]
 
 
 def check(ctx: typer.Context, *, explain: bool = False, as_json: bool = False, **options: Any) -> int:

@@ -55,8 +55,8 @@ def given_options(ctx: typer.Context, names: Iterable[str]) -> dict[str, object]
 CONFIGURATION = "Configuration"
 
 ConfigOption = Annotated[
-    str | None, declare(CONFIGURATION, "config", "FILE", "Read this file (./jqcli.toml, ./pyproject.toml).")
+    str | None, declare(CONFIGURATION, "config", "FILE", "The file of settings. (./jqcli.toml, ./pyproject.toml)")
 ]
 ProfileOption = Annotated[
-    str | None, declare(CONFIGURATION, "profile", "NAME", "Lay this profile of the file over it.")
+    str | None, declare(CONFIGURATION, "profile", "NAME", "Lay this profile of the file over it. (none)")
 ]

@@ -11,7 +11,7 @@ import typer
 
 from jqcli import value as v
 from jqcli.commands.ending import say
-from jqcli.commands.plain import PlainCommand
+from jqcli.commands.plain import PlainCommand, PlainGroup
 from jqcli.config.given import Given, Layer, pick
 from jqcli.core.record import timestamp
 from jqcli.edge.storekeep import Part, forget_handler, forget_key, prune, read_stats
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from jqcli.edge.store import Store
 
-store = typer.Typer(help="Look at an idempotency store, bound it, make it forget.", pretty_exceptions_enable=False)
+store = typer.Typer(
+    cls=PlainGroup, help="Look at an idempotency store, bound it, make it forget.", pretty_exceptions_enable=False
+)
 
 Path = Annotated[str, typer.Argument(metavar="STORE", help="The file of a store.", show_default=False)]
 Text = str | None

@@ -37,14 +37,23 @@ def verify(
     ] = None,
     input_format: Annotated[
         Text,
-        declare(KEYS, "input_format", "FORM", "auto, envelope or raw. (as letters say)", words=allowed.INPUT_FORMATS),
+        declare(
+            KEYS,
+            "input_format",
+            "FORM",
+            "auto; envelope: every line is one; raw: none is. (as letters say)",
+            words=allowed.INPUT_FORMATS,
+        ),
     ] = None,
-    key: Annotated[Text, declare(KEYS, "key", "PATH", "Where a payload has its key. (all of it)")] = None,
-    tenant: Annotated[Text, declare(KEYS, "tenant", "PATH", "Where a payload has its tenant.")] = None,
-    limit: Annotated[Text, declare(KEYS, "limit", "N", "Stop reading after N jobs.")] = None,
-    max_line: Annotated[Text, declare(KEYS, "max_line", "SIZE", "Longest line that is a job. (16MiB)")] = None,
+    key: Annotated[
+        Text, declare(KEYS, "key", "PATH", "Where a payload has its key: user.id. (the whole payload)")
+    ] = None,
+    tenant: Annotated[Text, declare(KEYS, "tenant", "PATH", "Where a payload has its tenant. (as letters say)")] = None,
+    limit: Annotated[Text, declare(KEYS, "limit", "N", "Read no more than N jobs. (all)")] = None,
+    max_line: Annotated[Text, declare(KEYS, "max_line", "SIZE", "A longer line is a dead letter. (16MiB)")] = None,
     dedupe: Annotated[
-        Text, declare(KEYS, "dedupe", "SCOPE", "run: equal jobs run once; or off. (run)", words=allowed.DEDUPES)
+        Text,
+        declare(KEYS, "dedupe", "SCOPE", "run: equal jobs ran once; off: they all ran. (run)", words=allowed.DEDUPES),
     ] = None,
     config: ConfigOption = None,
     profile: ProfileOption = None,

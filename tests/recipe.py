@@ -1,7 +1,8 @@
 """Reads the recipes of the README: fences with `recipe=NAME` behind their language; and compares what they print.
 
 `console` is a session: `$ ` is a command, the lines below it are what it must print. `crontab` is run as cron runs it,
-and must print the `text` fence below it. Other words of a fence:
+and must print the `text` fence below it. A line of output that begins with a blank and a quote belongs to the one above
+it. Other words of a fence:
 
     file=PATH          it is this file; with recipe=all, of every recipe
     given=PATH,…       these files are what `cat` shows of them
@@ -23,6 +24,9 @@ _MARK = "\x1e"
 _MASKS = (
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r'"duration":[\d.e-]+', '"duration":DURATION'),
+    (r"duration=[\d.e-]+", "duration=DURATION"),
+    (r'worker"?[=:]\d+', "worker=N"),
+    (r'"(cwd|output)":"[^"]*"', r'"\1":PATH'),
     (r"\b[\d.,]+ ?(?:µs|ms|s|min|h)\b", "DURATION"),
     (r"\b[\d,]+/s\b", "RATE"),
     (r"(?m)^ +\d+  (?=[0-9a-f]{12}  )", "PID "),
@@ -86,6 +90,8 @@ def _session(body: str) -> list[Step]:
     for line in body.splitlines(keepends=True):
         if line.startswith("$ "):
             steps.append(Step(line[2:].rstrip("\n"), ""))
+        elif line.startswith(' "'):
+            steps[-1].expected = steps[-1].expected.rstrip("\n") + line[1:]
         else:
             steps[-1].expected += line
     return steps

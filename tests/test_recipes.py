@@ -92,12 +92,22 @@ def test_a_recipe_prints_what_the_readme_shows(name, tmp_path):
         assert [call.partition("?")[0] for call in calls] == ["/start", "/1"]
 
 
-def test_every_fence_under_recipes_belongs_to_one():
+def test_every_fence_under_recipes_and_every_session_of_the_readme_belongs_to_one():
     section = re.search(r"^## Recipes\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)[1]
     opened = re.findall(r"^```(\S.*)$", section, re.MULTILINE)
     assert len(opened) > 30
-    assert not [words for words in opened if "recipe=" not in words]
+    sessions = re.findall(r"^```(console.*)$", README, re.MULTILINE)
+    assert not [words for words in opened + sessions if "recipe=" not in words]
     assert all(recipe.steps for recipe in RECIPES.values())
+
+
+def test_every_link_within_the_readme_leads_to_a_heading():
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(anchors) == len(set(anchors)), "the second of two equal headings gets another anchor"
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= set(anchors)
 
 
 FILES = {"tasks.py": "def double(n):\n    return n * 2\n", "jobs.jsonl": "1\n2\n"}

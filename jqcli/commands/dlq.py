@@ -21,7 +21,11 @@ from jqcli.edge.merge import drop_letters, tidy
 from jqcli.errors import UsageError
 from jqcli.origin import is_trusted
 
-dlq = typer.Typer(cls=DlqGroup, help="Look into dead letters, and retry them; without a command: summary.", pretty_exceptions_enable=False)
+dlq = typer.Typer(
+    cls=DlqGroup,
+    help="Look into dead letters, and retry them; without a command: summary.",
+    pretty_exceptions_enable=False,
+)
 
 
 @dlq.callback()

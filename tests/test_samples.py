@@ -106,6 +106,16 @@ def test_the_crontab_line_runs_as_cron_runs_it(orders):
     assert ran.out == b""
 
 
+def test_the_service_runs_as_systemd_runs_it(orders):
+    unit = (SAMPLE / "systemd" / "orders.service").read_text()
+    said = dict(re.findall(r"^(WorkingDirectory|ExecStart)=(.*)$", unit, re.MULTILINE))
+    folder, command = (said[name].replace("%h", '"$HOME"') for name in ("WorkingDirectory", "ExecStart"))
+    ran = run(orders, f'cd {folder} && exec env -i HOME="$HOME" PATH=/usr/bin:/bin INVOCATION_ID=1 {command}')
+    assert ran.code == 1, ran.err
+    check_counts(orders, "nightly.results.jsonl", "jobs.dlq.jsonl")
+    assert "dead letters" in ran.err
+
+
 def test_the_pipeline_prints_what_its_page_says(orders):
     ran = run(orders, "bash pipeline.sh")
     assert ran.code == 0, ran.err

@@ -13,6 +13,7 @@ from tests.command import ROOT, Folder
 README = (ROOT / "README.md").read_text()
 APP = get_command(make_app())
 RUN = APP.commands["run"]
+SHOWN = [param for param in RUN.params if param.param_type_name == "option" and not param.hidden]
 OWN = {"--help", "--version", "--install-completion", "--show-completion"}  # in a sentence of the README, not in a row
 COMMANDS = [
     "",
@@ -57,14 +58,14 @@ def told_default(param):
 
 
 def options_of(command):
-    return {name for param in command.params for name in param.opts if name.startswith("--")}
+    shown = (param for param in command.params if not getattr(param, "hidden", False))
+    return {name for param in shown for name in param.opts if name.startswith("--")}
 
 
 def test_the_reference_has_the_options_of_the_help_theme_by_theme_with_their_defaults():
     shown = {}
-    for param in RUN.params:
-        if param.param_type_name == "option":
-            shown.setdefault(param.rich_help_panel, {})[written(param)] = told_default(param)
+    for param in SHOWN:
+        shown.setdefault(param.rich_help_panel, {})[written(param)] = told_default(param)
     told = {theme: table for theme, table in themes().items() if table}
     assert list(told) == list(shown)
     for theme, options in shown.items():
@@ -110,4 +111,4 @@ def test_help_fits_80_columns_and_cuts_nothing(words, tmp_path):
 
 
 def test_every_option_that_takes_a_value_names_its_default():
-    assert not [param.opts for param in RUN.params if param.param_type_name == "option" and told_default(param) is None]
+    assert not [param.opts for param in SHOWN if told_default(param) is None]

@@ -81,7 +81,7 @@ def test_the_programs_own_options_are_in_the_reference_too():
     [
         ("Checking first", ["check"]),
         ("Counting again", ["verify"]),
-        ("Being seen", ["ps", "top"]),
+        ("Seen from elsewhere", ["ps", "top"]),
         ("Configuration", ["handlers"]),
         ("Dead letters", [f"dlq {name}" for name in APP.commands["dlq"].commands]),
         ("Memory across nights", [f"store {name}" for name in APP.commands["store"].commands]),

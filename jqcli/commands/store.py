@@ -64,10 +64,19 @@ def stats(
 def prune_(
     path: Path,
     older_than: Annotated[
-        Text, typer.Option("--older-than", metavar="DUR", help="Forget what is older.", show_default=False)
+        Text,
+        typer.Option(
+            "--older-than", metavar="DUR", help="Forget also what is older: 90d. (no limit)", show_default=False
+        ),
     ] = None,
     max_size: Annotated[
-        Text, typer.Option("--max-size", metavar="SIZE", help="Forget the oldest beyond it.", show_default=False)
+        Text,
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            help="Forget the oldest until the file is no larger. (no limit)",
+            show_default=False,
+        ),
     ] = None,
 ) -> int:
     """Forget what has run out, and more where asked; the file shrinks."""
@@ -88,10 +97,11 @@ def prune_(
 def forget(
     path: Path,
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY...", help="As records carry it.", show_default=False)
+        list[str] | None, typer.Argument(metavar="KEY...", help="Keys, as records carry them.", show_default=False)
     ] = None,
     handler: Annotated[
-        Text, typer.Option("--handler", metavar="NAME", help="All that this handler did.", show_default=False)
+        Text,
+        typer.Option("--handler", metavar="NAME", help="All that this handler did: tasks.py:rate.", show_default=False),
     ] = None,
 ) -> int:
     """Forget keys, or all that a handler did, so that it runs again; 1 where there was nothing to forget."""

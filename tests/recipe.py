@@ -27,7 +27,8 @@ _MASKS = (
     (r"duration=[\d.e-]+", "duration=DURATION"),
     (r'worker"?[=:]\d+', "worker=N"),
     (r'"(cwd|output)":"[^"]*"', r'"\1":PATH'),
-    (r"\b[\d.,]+ ?(?:µs|ms|s|min|h)\b", "DURATION"),
+    (r"\b[\d.,]+ ?(?:µs|us|ms|s|min|h)\b", "DURATION"),
+    (r"\.\.\.", "…"),  # where the locale is C, as under cron
     (r"\b[\d,]+/s\b", "RATE"),
     (r"(?m)^ +\d+  (?=[0-9a-f]{12}  )", "PID "),
     (r"\b[0-9a-f]{12}\b", "RUN"),

@@ -239,6 +239,9 @@ def run(
         Text, declare(SEEN, "events", "FILE", "Append every change of every job, as JSON Lines. (none)")
     ] = None,
     trace: Annotated[Text, declare(SEEN, "trace", "FILE", "Write a trace that Perfetto opens. (none)")] = None,
+    report: Annotated[
+        Text, declare(SEEN, "report", "FILE", "Write a page about the run at its end, as HTML. (none)")
+    ] = None,
     ping: Annotated[
         Text, declare(SEEN, "ping", "URL", "Tell a monitor: URL/start, then URL/<exit code>. (none)")
     ] = None,

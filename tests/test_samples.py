@@ -106,6 +106,16 @@ def test_the_crontab_line_runs_as_cron_runs_it(orders):
     assert ran.out == b""
 
 
+def test_the_service_runs_as_systemd_runs_it(orders):
+    unit = (SAMPLE / "systemd" / "orders.service").read_text()
+    said = dict(re.findall(r"^(WorkingDirectory|ExecStart)=(.*)$", unit, re.MULTILINE))
+    folder, command = (said[name].replace("%h", '"$HOME"') for name in ("WorkingDirectory", "ExecStart"))
+    ran = run(orders, f'cd {folder} && exec env -i HOME="$HOME" PATH=/usr/bin:/bin INVOCATION_ID=1 {command}')
+    assert ran.code == 1, ran.err
+    check_counts(orders, "nightly.results.jsonl", "jobs.dlq.jsonl")
+    assert "dead letters" in ran.err
+
+
 def test_the_pipeline_prints_what_its_page_says(orders):
     ran = run(orders, "bash pipeline.sh")
     assert ran.code == 0, ran.err
@@ -145,7 +155,7 @@ def test_every_option_in_the_pages_and_the_samples_exists(orders):
     assert len(known) >= 50
     for text in (README, PAGE, (SAMPLE / "pipeline.sh").read_text(), (SAMPLE / "crontab").read_text()):
         for line in text.splitlines():
-            for words in re.findall(r"jq-run ([^`|#\n]*)", line):
+            for words in re.findall(r"jq-run ([^`|#&;\n]*)", line):
                 used = set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", words))
                 assert used <= known, (used - known, line)
     ours = README.partition("## Compared with")[0]  # there, options of other programs are spoken of
@@ -174,58 +184,6 @@ def test_the_readme_has_both_commands_and_continuous_integration_runs_the_second
     script = (ROOT / ".ci" / "run").read_text()
     assert "<!-- test-command -->" in script
     assert 'bash -euo pipefail -c "$test_command"' in script
-
-
-def test_the_first_example_of_the_readme_gives_what_it_shows(orders):
-    shown = re.search(
-        r"\$ cat jobs.jsonl\n(.*?)\$ cat tasks.py\n(.*?)\$ (jq-run .*?)\n\$ cat results.jsonl\n(.*?)```",
-        README,
-        re.DOTALL,
-    )
-    jobs, tasks, command, results = shown.groups()
-    place = orders.path.parent / "five"
-    place.mkdir()
-    (place / "jobs.jsonl").write_text(jobs)
-    (place / "tasks.py").write_text(tasks)
-    ran = run(orders, f"cd {place} && {command} && cat results.jsonl")
-    assert ran.code == 0, ran.err
-
-    def plain(text):
-        text = re.sub(r'"key":"(\w{6}):(\w{4})(\w{28}|…)"', r'"key":"\1:\2"', text)
-        return sorted(re.sub(r'"duration":[\d.]+', '"duration":0', text).splitlines())
-
-    assert [re.sub('"key":"[^"]+"', "", line) for line in plain(ran.out.decode())] == [
-        re.sub('"key":"[^"]+"', "", line) for line in plain(results)
-    ]
-    keys = re.findall(r'"key":"(\w+):(\w{4})', results)
-    real = re.findall(r'"key":"(\w+):(\w{4})', ran.out.decode())
-    assert len(set(keys)) == len(set(real)) == 2
-
-
-CHARGE = """\
-from jqcli import Reject
-
-def charge(payload):
-    if payload["card"] == "busy":
-        raise ConnectionError("the shop is busy")
-    if payload["card"] == "expired":
-        raise Reject("expired card")
-"""
-
-
-def test_the_commands_for_dead_letters_in_the_readme_do_what_it_says(orders):
-    block = re.search(r"<!-- dlq-commands -->\n```sh\n(.*?)```", README, re.DOTALL)[1]
-    cards = {"job-1": "valid", "job-2": "busy", "job-10": "expired", "job-11": "expired"}
-    (orders / "tasks.py").write_text(CHARGE)
-    orders.write("jobs.jsonl", [{"id": name, "payload": {"card": card}} for name, card in cards.items()])
-    first = "jq-run jobs.jsonl -H tasks.py:charge -o results.jsonl --backoff-base 1ms --dedupe off"
-    assert run(orders, f"rm -f jqcli.toml; {first}").code == 1
-    codes = {line.split("#")[0].strip(): run(orders, line).code for line in block.splitlines()}
-    assert list(codes.values()) == [0, 0, 0, 1, 0, 0, 0]
-    records = oracle.read_lines(orders / "results.jsonl")
-    assert [record["id"] for record in records] == ["job-1", "job-10"]
-    assert oracle.read_lines(orders / "again.jsonl") == [{"id": "job-2", "payload": {"card": "busy"}}]
-    assert [letter["redrives"] for letter in oracle.read_lines(orders / "jobs.dlq.jsonl")] == [1]
 
 
 def test_the_table_of_exit_codes_is_the_programs():

@@ -21,7 +21,11 @@ from jqcli.edge.stderr import say
 from jqcli.errors import UsageError
 from jqcli.origin import is_trusted
 
-dlq = typer.Typer(cls=DlqGroup, help="Look into dead letters, and retry them.", pretty_exceptions_enable=False)
+dlq = typer.Typer(
+    cls=DlqGroup,
+    help="Look into dead letters, and retry them; without a command: summary.",
+    pretty_exceptions_enable=False,
+)
 
 
 @dlq.callback()
@@ -76,7 +80,7 @@ def show(
 def export(
     paths: Paths,
     choice: Choice,
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="As without: job lines are JSON.")] = False,  # noqa: ARG001
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Changes nothing: job lines are JSON.")] = False,  # noqa: ARG001
 ) -> int:
     """Print the job lines of dead letters as they were read; the last letter of each job counts."""
     unusable = 0
@@ -98,7 +102,9 @@ def export(
 def drop(
     paths: Paths,
     choice: Choice,
-    everything: Annotated[bool, typer.Option("--all", metavar="", help="All of them, without a filter.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="Take all letters, where no filter is given.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Remove dead letters from their files, for good."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typer.core import TyperGroup
-
+from jqcli.commands.plain import PlainGroup
 from jqcli.config.path import missing_input
 from jqcli.errors import suggest
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 DEFAULT = "summary"
 
 
-class DlqGroup(TyperGroup):
+class DlqGroup(PlainGroup):
     """A group with a default command."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:

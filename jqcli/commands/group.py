@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from typer._click.shell_completion import CompletionItem
 
 DEFAULT = "run"
-COMMANDS = (DEFAULT, "verify", "handlers", "check", "ps", "top", "dlq", "store")  # each a module of this folder
+COMMANDS = (DEFAULT, "check", "verify", "dlq", "ps", "top", "store", "handlers")  # each a module of this folder
 _IN_HELP = "jqcli.in_help"
+_OWN_PANEL = "The program itself"
 
 
 class RootGroup(TyperGroup):
@@ -54,7 +55,11 @@ class RootGroup(TyperGroup):
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the group's own parameters, and `run`'s with them where help is being shown."""
         own = take_as_is(super().get_params(ctx))
-        return [*self.commands[DEFAULT].params, *own] if ctx.meta.get(_IN_HELP) is self else own
+        if ctx.meta.get(_IN_HELP) is not self:
+            return own
+        for param in own:
+            setattr(param, "rich_help_panel", _OWN_PANEL)  # noqa: B010 - an attribute of typer's own parameters
+        return [*take_as_is(self.commands[DEFAULT].params), *own]
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Show `run`'s options with the group's."""

@@ -22,8 +22,8 @@ Inputs = Annotated[
 
 _TYPES: dict[str, Any] = {TEXT: str | None, TEXTS: list[str] | None, FLAG: bool | None, COUNT: int | None}
 _CONFIGURATION = (
-    Option(CONFIGURATION, "config", "FILE", "Read this file (./jqcli.toml, ./pyproject.toml)."),
-    Option(CONFIGURATION, "profile", "NAME", "Lay this profile of the file over it."),
+    Option(CONFIGURATION, "config", "FILE", "The file of settings. (./jqcli.toml, ./pyproject.toml)"),
+    Option(CONFIGURATION, "profile", "NAME", "Lay this profile of the file over it. (none)"),
 )
 
 

@@ -44,14 +44,18 @@ def retry(
     paths: Paths,
     max_redrives: Annotated[
         str | None,
-        typer.Option("--max-redrives", metavar="N", help="Not those retried N times.", rich_help_panel=PANEL),
+        typer.Option(
+            "--max-redrives", metavar="N", help="Leave those that were retried N times.", rich_help_panel=PANEL
+        ),
     ] = None,
     edit: Annotated[
         bool, typer.Option("--edit", metavar="", help="Change the jobs in $EDITOR first.", rich_help_panel=PANEL)
     ] = False,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=JSON", help="Change the payloads first.", rich_help_panel=PANEL),
+        typer.Option(
+            "--set", metavar="PATH=JSON", help="Change the payloads first: card='\"valid\"'.", rich_help_panel=PANEL
+        ),
     ] = None,
     as_json: AsJson = False,
     **said: Any,

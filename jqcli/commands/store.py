@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jqcli import value as v
-from jqcli.commands.plain import PlainCommand
+from jqcli.commands.plain import PlainCommand, PlainGroup
 from jqcli.config.given import Given, Layer, pick
 from jqcli.core.record import timestamp
 from jqcli.edge.stderr import say
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from jqcli.edge.store import Store
 
-store = typer.Typer(help="Look at an idempotency store, bound it, make it forget.", pretty_exceptions_enable=False)
+store = typer.Typer(
+    cls=PlainGroup, help="Look at an idempotency store, bound it, make it forget.", pretty_exceptions_enable=False
+)
 
 Path = Annotated[str, typer.Argument(metavar="STORE", help="The file of a store.", show_default=False)]
 Text = str | None
@@ -62,10 +64,19 @@ def stats(
 def prune_(
     path: Path,
     older_than: Annotated[
-        Text, typer.Option("--older-than", metavar="DUR", help="Forget what is older.", show_default=False)
+        Text,
+        typer.Option(
+            "--older-than", metavar="DUR", help="Forget also what is older: 90d. (no limit)", show_default=False
+        ),
     ] = None,
     max_size: Annotated[
-        Text, typer.Option("--max-size", metavar="SIZE", help="Forget the oldest beyond it.", show_default=False)
+        Text,
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            help="Forget the oldest until the file is no larger. (no limit)",
+            show_default=False,
+        ),
     ] = None,
 ) -> int:
     """Forget what has run out, and more where asked; the file shrinks."""
@@ -86,10 +97,11 @@ def prune_(
 def forget(
     path: Path,
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY...", help="As records carry it.", show_default=False)
+        list[str] | None, typer.Argument(metavar="KEY...", help="Keys, as records carry them.", show_default=False)
     ] = None,
     handler: Annotated[
-        Text, typer.Option("--handler", metavar="NAME", help="All that this handler did.", show_default=False)
+        Text,
+        typer.Option("--handler", metavar="NAME", help="All that this handler did: tasks.py:rate.", show_default=False),
     ] = None,
 ) -> int:
     """Forget keys, or all that a handler did, so that it runs again; 1 where there was nothing to forget."""

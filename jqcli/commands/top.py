@@ -24,7 +24,11 @@ _LOOK_EVERY = 0.5  # seconds; the file is replaced once a second
 def top(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="A pid, a run's id or its beginning, or a status file.", show_default=False),
+        typer.Argument(
+            metavar="RUN",
+            help="A pid, a run's id or its beginning, or a status file. (the only one)",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="The state now, as one JSON object.")] = False,
 ) -> int:

@@ -21,6 +21,11 @@ MEND = ROOT / "tests" / "process" / "mend.py"
 ONCE = ("-r", "1", "-j", "1", "--summary", "none")
 
 
+@pytest.fixture(autouse=True)
+def mend(folder):
+    folder.take(MEND)
+
+
 def lines_of_all_kinds(count):
     """Jobs with ids of their own and made-up ones, with given keys, with duplicates, and lines that are no jobs."""
     jobs = []
@@ -39,7 +44,7 @@ def bury(folder, jobs, *words):
     """Run jobs that all die; each gets its letter."""
     (folder / "round").write_text("0")
     folder.write("jobs.jsonl", jobs)
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, *words, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, *words, code=1)
     assert not (folder / "results.jsonl").read_bytes()
 
 
@@ -122,7 +127,7 @@ def test_lines_with_one_id_and_one_key_are_letters_of_their_own(folder):
     bury(folder, [{"id": "same", "payload": {"n": 1}}] * 3)
     retry(folder, code=1)
     assert len(letters(folder)) == 3
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, code=1)
     assert (len(letters(folder)), len(folder.log)) == (3, 2)
     (folder / "round").write_text("3")
     retry(folder, "--limit", "2", code=0)
@@ -164,7 +169,7 @@ def test_an_option_that_would_change_who_the_jobs_are_is_refused(folder):
 def test_results_that_went_to_stdout_go_there_again_and_their_letters_leave(folder):
     (folder / "round").write_text("0")
     folder.write("jobs.jsonl", lines_of_all_kinds(6))
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", *ONCE, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", *ONCE, code=1)
     (folder / "round").write_text("2")
     ran = retry(folder, code=1)
     done = {record["id"] for record in ran.records}
@@ -176,7 +181,7 @@ def test_results_that_went_to_stdout_go_there_again_and_their_letters_leave(fold
 def test_letters_of_lines_that_are_no_jobs_are_left_and_counted(folder):
     (folder / "round").write_text("0")
     folder.write("jobs.jsonl", b'{"n":1}\n{broken\n{"payload":1,"idd":2}\n')
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, code=1)
     (folder / "round").write_text("3")
     ran = retry(folder, code=0)
     assert "1 letter is left as before: of lines that are no JSON" in ran.err
@@ -188,9 +193,9 @@ def test_letters_of_lines_that_are_no_jobs_are_left_and_counted(folder):
 def test_a_line_that_has_become_a_job_is_run_and_its_letter_leaves(folder):
     (folder / "round").write_text("3")
     folder.write("jobs.jsonl", [{"id": "a", "handler": "late", "payload": {"n": 1}}])
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, code=1)
     assert letters(folder)[0]["reason"] == "invalid_job"
-    folder.write("jqcli.toml", f'[handlers.late]\nspec = "{MEND}:third"\n')
+    folder.write("jqcli.toml", '[handlers.late]\nspec = "mend.py:third"\n')
     retry(folder, code=0)
     assert oracle.read_lines(folder / "results.jsonl")[0]["id"] == "a"
     assert not (folder / "jobs.dlq.jsonl").exists()
@@ -222,7 +227,7 @@ def test_a_finished_command_settles_no_line_twice_and_the_first_command_has_noth
     (folder / "round").write_text("2")
     retry(folder, code=1)
     before = [(folder / name).read_bytes() for name in ("results.jsonl", "jobs.dlq.jsonl", "log.jsonl")]
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, code=1)
     assert [(folder / name).read_bytes() for name in ("results.jsonl", "jobs.dlq.jsonl", "log.jsonl")] == before
 
 
@@ -276,7 +281,7 @@ def test_a_handler_of_one_name_in_two_folders_is_not_guessed(folder):
     text = (folder / "jobs.dlq.jsonl").read_text()
     folder.write("jobs.dlq.jsonl", text.replace(f'"cwd":"{folder.path}"', '"cwd":"/elsewhere"', 1))
     assert "in several folders" in retry(folder, code=2).err
-    retry(folder, "-H", f"{MEND}:third", code=1)
+    retry(folder, "-H", "mend.py:third", code=1)
 
 
 def test_letters_of_several_handlers_are_retried_one_after_the_other(folder):
@@ -285,7 +290,7 @@ def test_letters_of_several_handlers_are_retried_one_after_the_other(folder):
     folder.run("more.jsonl", "-o", "more.results.jsonl", "-d", "jobs.dlq.jsonl", *ONCE, code=1)
     assert "several handlers" in retry(folder, code=2).err
     (folder / "round").write_text("3")
-    retry(folder, "--from-handler", f"{MEND}:third", code=0)
+    retry(folder, "--from-handler", "mend.py:third", code=0)
     assert [letter["id"] for letter in letters(folder)] == ["more:1"]
 
 
@@ -369,7 +374,7 @@ def test_a_run_with_the_same_dlq_first_finishes_what_a_dead_redrive_left(folder)
         restore(folder, kept)
         if not die(folder, number, "half", *ONCE, "-b", "1"):
             break
-        folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+        folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, code=1)
         check(folder, deaths=1)
         assert nothing_is_left_beside(folder)
 
@@ -527,7 +532,7 @@ def test_a_changed_job_that_dies_again_leaves_one_letter_with_the_new_line_and_t
 def test_a_job_that_is_changed_into_one_that_completed_before_is_its_duplicate(folder):
     (folder / "round").write_text("1")
     folder.write("jobs.jsonl", [{"id": "a", "payload": {"n": 0}}, {"id": "b", "payload": {"n": 1}}])
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, code=1)
     retry(folder, "--set", "n=0", code=0)
     assert len(folder.log) == 2
     assert oracle.read_lines(folder / "results.jsonl")[1]["duplicate_of"] == "a"
@@ -559,7 +564,7 @@ def edit(folder, *words, editor=EDITOR, **more):
 def test_edit_mends_jobs_and_lines_that_were_none(folder):
     (folder / "round").write_text("0")
     folder.write("jobs.jsonl", b'{"n":1}\n{broken\n{"id":"c","payload":{"n":2}}\n')
-    folder.run("jobs.jsonl", "-H", f"{MEND}:third", "-o", "results.jsonl", *ONCE, code=1)
+    folder.run("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", *ONCE, code=1)
     (folder / "round").write_text("1")
     edit(folder, code=1)
     assert [letter["id"] for letter in letters(folder)] == ["c"]

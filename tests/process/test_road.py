@@ -320,7 +320,8 @@ def test_a_run_whose_lines_are_all_buried_unread_ends_at_once(folder):
 @pytest.mark.parametrize("name", ["it's \x1b[31m\n", "\udcff", "a b" * 70])
 def test_the_retry_command_can_be_copied_whatever_the_files_name(folder, name):
     folder.write("jobs.jsonl", [{"do": "reject"}])
-    ran = folder.run("jobs.jsonl", "-o", "results.jsonl", "-d", name, code=1)
+    folder.take(DEEDS)
+    ran = folder.run("jobs.jsonl", "-H", "deeds.py:do", "-o", "results.jsonl", "-d", name, code=1)
     command = ran.err.partition("retry with")[2].strip().removeprefix("jq-run")
     jq_run = " ".join(folder.argv(deed=False))
     again = folder.shell(f"{jq_run} {command}")

@@ -14,6 +14,11 @@ MEND = ROOT / "tests" / "process" / "mend.py"
 STORE = ("--store", "memory.db")
 
 
+@pytest.fixture(autouse=True)
+def mend(folder):
+    folder.take(MEND)
+
+
 def run(folder, name, *words, code=0, **more):
     return folder.run(f"{name}.jsonl", "-o", f"{name}.out.jsonl", *STORE, *words, code=code, **more)
 
@@ -101,7 +106,7 @@ def bury(folder):
     (folder / "round").write_text("0")
     for name in ("one", "two"):
         folder.write(f"{name}.jsonl", [{"n": n} for n in range(9)])
-    run(folder, "one", "-H", f"{MEND}:third", "-r", "1", code=1)
+    run(folder, "one", "-H", "mend.py:third", "-r", "1", code=1)
     assert len(folder.log) == 9
 
 
@@ -114,7 +119,7 @@ def test_a_redriven_job_that_completes_is_remembered(folder):
     (folder / "round").write_text("2")
     retry(folder, "-j", "2", code=1)
     (folder / "round").write_text("3")
-    run(folder, "two", "-H", f"{MEND}:third")
+    run(folder, "two", "-H", "mend.py:third")
     count = check(folder, "two")
     assert count.statuses == {"duplicate": 6, "completed": 3}
     for record in count.results:
@@ -128,7 +133,7 @@ def test_a_redriven_job_that_completes_is_remembered(folder):
 def test_a_letter_whose_job_another_command_has_done_meanwhile_is_a_duplicate_and_does_not_run(folder):
     bury(folder)
     (folder / "round").write_text("3")
-    run(folder, "two", "-H", f"{MEND}:third")
+    run(folder, "two", "-H", "mend.py:third")
     assert len(folder.log) == 18
     ran = retry(folder, "--summary", "json", code=0)
     assert (ran.summary["duplicate"], ran.summary["completed"]) == (9, 0)
@@ -143,7 +148,7 @@ def test_a_redrive_with_a_limit_lets_go_of_what_it_did_not_do(folder):
     bury(folder)
     (folder / "round").write_text("3")
     retry(folder, "--rate", "1/h", "--burst", "2", "--deadline", "2s", code=3)
-    run(folder, "two", "-H", f"{MEND}:third")
+    run(folder, "two", "-H", "mend.py:third")
     done = check(folder, "two").statuses["duplicate"]
     assert done <= 2
     retry(folder, code=0)

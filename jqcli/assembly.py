@@ -133,7 +133,7 @@ def make_loop(
         claim=None if claimer is None else claimer.claim,
     )
     head = _head_of(settings)
-    observers, chronicle = open_audience(settings, scheme, source, head)
+    observers, chronicle = open_audience(settings, scheme, source, head, dispatch.batches)
     parts = Parts(
         source=source,
         engine=engine,

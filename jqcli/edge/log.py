@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jqcli.core.change import TROUBLE, Change
+from jqcli.core.printed import LINE_MOST
 from jqcli.core.record import timestamp
 from jqcli.edge.line import to_json
 from jqcli.errors import FileError
@@ -16,11 +17,12 @@ from jqcli.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from jqcli.core.printed import Ids, Printed
     from jqcli.core.tally import Snapshot
 
 _PLAIN = re.compile(r"[\w.:/@+\-]+", re.ASCII)
 _LEVELS = {"failed": "warning", "dead": "error", "stopped": "warning"}
-_MOST_TEXT = 2000
+_MOST_TEXT = LINE_MOST + 16
 
 
 class LineFile:
@@ -70,9 +72,9 @@ class EventFile:
 
 
 class Log:
-    """Writes how a run began and ended, and what went wrong in it; in text (logfmt) or JSON.
+    """Writes how a run began and ended, what went wrong in it and what handlers printed; in text (logfmt) or JSON.
 
-    It is an observer of the run too, which is how it learns of workers.
+    It is an observer of the run too, which is how it learns of workers. `find` names the attempt at a batch and index.
     """
 
     interval = 1.0
@@ -83,6 +85,7 @@ class Log:
         self._run = run
         self._render = to_json if as_json else _to_text
         self._pids: dict[int, int] = {}
+        self.find: Callable[[int, int], Ids | None] = lambda *_: None
         self._say("began", about)
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -92,6 +95,20 @@ class Log:
             for change in changes
             if change.event in TROUBLE
         )
+
+    def hear(self, lines: Sequence[Printed]) -> None:
+        """Write what handlers printed or logged."""
+        self._file.append([self._render(self._members_of(line)) for line in lines])
+
+    def _members_of(self, line: Printed) -> dict[str, object]:
+        is_logged = line.logger is not None
+        said: dict[str, object] = {"at": timestamp(line.at), "level": line.level, "run": self._run}
+        said["event"] = "logged" if is_logged else "printed"
+        ids = line.ids if line.place is None else self.find(*line.place)
+        if ids is not None:
+            said |= {"job": ids.job, "key": ids.key, "attempt": ids.attempt}
+        said["worker"] = line.worker
+        return said | ({"logger": line.logger} if is_logged else {"from": line.source}) | {"message": line.text}
 
     def update(self, snapshot: Snapshot) -> None:
         """Note workers that were not there before."""

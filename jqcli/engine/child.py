@@ -20,8 +20,11 @@ from jqcli.engine.memory import Memory, create_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jqcli.engine.ear import Ear
+
 _RECEIVE_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
+_LOOK_EVERY = 0.005  # seconds, where the kernel tells nothing of a death
 # The package may be on the parent's path alone; last, so that it hides nothing. Collecting garbage while modules and
 # handlers are loaded finds none, and takes its time.
 _START = "import gc, sys; gc.disable(); sys.path.append(sys.argv.pop()); from jqcli.engine.worker import main; main()"
@@ -31,11 +34,13 @@ _PACKAGE_FOLDER = str(Path(jqcli.__file__).resolve().parents[1])
 class Child:
     """A spawned worker with a channel and a memory of its own.
 
-    It leads a process group, so that what it forks can be ended with it. What it prints, to stdout too, goes to
-    `stderr_fd`.
+    It leads a process group, so that what it forks can be ended with it. What it prints, to stdout too, goes to the
+    `ear`, or to stderr where there is none.
     """
 
-    def __init__(self, setup: bytes, frame_limit: int, stderr_fd: int) -> None:
+    def __init__(self, setup: bytes, frame_limit: int, ear: Ear | None) -> None:
+        self.ear = ear
+        voice_fd, stderr_fd = (-1, 2) if ear is None else (ear.voice_end, ear.pipe_end)
         ours, theirs = socket.socketpair()
         memory_fd = create_file()
         try:
@@ -49,6 +54,7 @@ class Child:
                 _START,
                 str(theirs.fileno()),
                 str(memory_fd),
+                str(voice_fd),
                 str(os.getpid()),
                 _PACKAGE_FOLDER,
             ]
@@ -57,15 +63,20 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=stderr_fd,
                 stderr=stderr_fd,
-                pass_fds=(theirs.fileno(), memory_fd),
+                pass_fds=(theirs.fileno(), memory_fd, *(() if ear is None else (voice_fd,))),
                 process_group=0,
             )
         except BaseException:
             ours.close()
+            if ear is not None:
+                ear.shut()
+                ear.close()
             raise
         finally:
             theirs.close()
             os.close(memory_fd)
+        if ear is not None:
+            ear.shut()
         self.pid = self._process.pid
         self.channel = ours
         self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
@@ -147,13 +158,15 @@ class Child:
         self._break()
 
     def wait_for_end(self, timeout: float) -> None:
-        """Wait until the process has ended, `timeout` seconds at most, without reaping it."""
-        if self.death_fd is not None:
-            select.select([self.death_fd], [], [], timeout)
-            return
+        """Wait until the process has ended, `timeout` seconds at most, without reaping it; what it prints is heard."""
         deadline = time.monotonic() + timeout
-        while not self.is_dead and time.monotonic() < deadline:
-            time.sleep(0.005)
+        while not self.is_dead and (left := deadline - time.monotonic()) > 0:
+            fds = [] if self.death_fd is None else [self.death_fd]
+            if self.ear is not None:
+                self.ear.listen()
+                self.ear.read_pipe()
+                fds += self.ear.fds[: 1 if self.ear.is_over else 2]
+            select.select(fds, [], [], left if self.death_fd is not None else min(left, _LOOK_EVERY))
 
     def kill(self) -> None:
         """Kill the worker and what it forked, as far as that stayed in its group."""
@@ -176,6 +189,8 @@ class Child:
     def close(self) -> None:
         """Let go of the channel and the pidfd; the memory goes with the last record that stands there."""
         self.channel.close()
+        if self.ear is not None:
+            self.ear.close()
         if self.death_fd is not None:
             os.close(self.death_fd)
             self.death_fd = None

@@ -24,6 +24,10 @@ class Budget:
         """Return the moment from which a retry may start, as things stand."""
         return now if self._share.free_at() <= self._firsts else self._floor.free_at()
 
+    def left(self, now: float) -> float:
+        """Return how many retries may start at this moment."""
+        return max(0.0, self._share.left(self._firsts)) + max(0.0, self._floor.left(now))
+
     def note_first(self) -> None:
         """Count a first attempt."""
         self._firsts += 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jqcli.core.adapt import Level
 from jqcli.core.breaker import Breaker
 from jqcli.core.budget import Budget
+from jqcli.core.census import Census
 from jqcli.core.lane import Lane, cost_of, key_of
 from jqcli.core.limit import Bucket, Buckets
 from jqcli.core.retry import Dead
@@ -68,6 +69,7 @@ class Gate:
         self._pace = inf
         self._trips = self._probes = self._pauses = 0
         self._went_on_at = inf
+        self._waiters, self._openings = Census(), Census()
         self.waiting = 0
         self.tripped: str | None = None
         self.is_stuck = False  # whether for an hour there was nothing but probes, and none of them succeeded
@@ -221,16 +223,20 @@ class Gate:
             delayed += held
             if self._blocked_until > now or (id(lane) in shut and len(lane) > held):
                 throttled += len(lane) - held
-        is_open = [breaker for breaker in self._breakers.values() if breaker.is_open]
+        by = self._flow.breaker_key or "all"
         return FlowState(
             throttled=throttled,
             parked=parked,
             delayed=delayed,
-            open=len(is_open),
+            open=sum(breaker.is_open for breaker in self._breakers.values()),
             trips=self._trips,
             probes=self._probes,
             pauses=self._pauses,
             level=None if self._level is None else self._level.now,
+            aside=0 if self.aside is None else self.aside.count,
+            budget=None if self._budget is None else self._budget.left(now),
+            lanes=self._waiters.count((lane.key.buckets[0], len(lane)) for lane in self._lanes.values()),
+            breakers=self._openings.count(((by, key), int(one.is_open)) for key, one in self._breakers.items()),
         )
 
     # Lanes

@@ -56,6 +56,10 @@ class Bucket:
         """Let nothing start before that moment, and no burst at it."""
         self._full_at = max(self._full_at, until + (self._burst - 1.0) * self._each)
 
+    def left(self, now: float) -> float:
+        """Return how many starts there are at this moment; below 1 there is none."""
+        return self._burst - max(0.0, self._full_at - now) / self._each if self._each else inf
+
     def is_full(self, now: float) -> bool:
         """Tell whether it is as good as new."""
         return self._full_at <= now

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jqcli.core.census import Share
+
 # Latencies are kept in buckets whose borders grow by 5 %, so a percentile is off by 2.5 % at most.
 _GROWTH = log(1.05)
 _FLOOR_US = 1.0
@@ -56,7 +58,9 @@ class FlowState:
 
     `throttled` jobs wait for a rate, `parked` ones for a breaker, `delayed` retries for the budget; `open` breakers let
     nothing or one probe through; `trips`, `probes` and `pauses` (answers of `RateLimited`) are counts; `level` is how
-    many jobs may run at once, None where that is fixed.
+    many jobs may run at once, None where that is fixed. `aside` are jobs that are set aside, `budget` is how many
+    retries may start at once, None without one. `lanes` are jobs that wait, by what limits them, and `breakers` the
+    number of open ones, by their names; where there are very many, most share a number.
     """
 
     throttled: int
@@ -67,6 +71,10 @@ class FlowState:
     probes: int
     pauses: int
     level: int | None
+    aside: int = 0
+    budget: float | None = None
+    lanes: tuple[Share, ...] = ()
+    breakers: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         leaving = stack.enter_context(ExitStack())  # entered before the engine, so left when no worker is left
         if hearing is not None:
             leaving.callback(hearing.end)
-        engine = _make_engine(settings, scheme, source, selector, None if hearing is None else hearing.hear)
+        engine = make_engine(settings, scheme, source, selector, None if hearing is None else hearing.hear)
         stack.callback(lambda: engine.close(at_once=True))
         interrupts.notify = lambda count: _notify(engine, count)
         # Imported while the workers start, which takes longer: 50 ms of a short run.
@@ -198,9 +198,10 @@ def _notify(engine: Engine, count: int) -> None:
         raise StopNow
 
 
-def _make_engine(
+def make_engine(
     settings: Settings, scheme: Scheme, source: Feed, selector: selectors.BaseSelector, hear: Hear | None
 ) -> Engine:
+    """Return the engine of a run; what handlers print goes to `hear`, or to stderr."""
     setup = Setup(
         tag=tag_of(settings),
         scheme=scheme,

@@ -146,13 +146,13 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
         code, problem = error.exit_code, error
     finally:
         snapshot = loop.snapshot(time.monotonic())
-        loop.observers.close(snapshot)
         try:
             has_letters = outputs.letters.close()
         except JqcliError as error:
             if problem is None:  # what came before it is what happened
                 code, problem = error.exit_code, error
-        loop.observers.end(replace(snapshot, cause=_cause_of(loop, problem)), code)
+        finally:
+            loop.observers.end(replace(snapshot, cause=_cause_of(loop, problem)), code)
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     goes_on = problem is None or problem.goes_on

@@ -80,12 +80,9 @@ class Observers:
         elif self._stream is not None:
             LineScreen(self._stream, 0.0, lambda _: line).update(snapshot)
 
-    def close(self, snapshot: Snapshot) -> None:
-        """Leave the terminal as it was."""
-        self._screen.close(snapshot)
-
     def end(self, snapshot: Snapshot, exit_code: int) -> None:
-        """Show the last moment to all but the screen, and how the run ended."""
+        """Show the last moment to all, and how the run ended; the terminal is left as it was."""
         last = replace(snapshot, state="finished" if exit_code in (0, 1) else "stopped")
+        self._screen.close(last)
         for each in self._others:
             each.end(last, exit_code)

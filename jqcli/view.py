@@ -50,7 +50,7 @@ class View(NamedTuple):
             p50=p50,
             p95=p95,
             p99=p99,
-            workers=self.engine.rows(now, dispatch.label),
+            workers=tuple(sorted(self.engine.rows(now, dispatch.label), key=lambda row: row.number)),
             errors=tally.top_errors(_MOST_ERRORS),
             state=state,
             flow=dispatch.gate.state(now) if dispatch.gate.is_on else None,

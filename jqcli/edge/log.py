@@ -46,7 +46,9 @@ class LineFile:
         try:
             self._fd = os.open(path, flags, 0o666)
         except OSError as error:
-            why = "nobody reads from this pipe; start its reader first" if error.errno == errno.ENXIO else error.strerror
+            why = (
+                "nobody reads from this pipe; start its reader first" if error.errno == errno.ENXIO else error.strerror
+            )
             raise FileError(f"{path}: {why}") from None
 
     def append(self, lines: Iterable[bytes]) -> None:

@@ -133,8 +133,27 @@ def test_top_draws_the_table_of_the_run_until_it_ends(folder, waiting):
     assert b"jobs.jsonl:3" in screen.seen
     finish(folder, waiting)
     assert screen.end() == 0
-    assert b"has ended" in screen.seen
+    assert b"has ended; last seen: 3 read, " in screen.seen
     assert screen.is_cursor_visible
+
+
+@pytest.mark.parametrize("name", ["its own file", "a named file"])
+def test_top_says_of_a_killed_run_that_it_is_gone(folder, waiting, name):
+    screen = folder.screen("top", str(waiting.pid) if name == "its own file" else "./status.json", deed=False)
+    screen.wait_for(lambda seen: b"completed" in seen and b"jobs.jsonl" in seen)
+    waiting.kill()
+    waiting.wait()
+    assert screen.end() == 0
+    assert b"is gone without a word, as if it was killed; last seen: 3 read, 2 completed" in screen.seen
+    assert screen.is_cursor_visible
+
+
+def test_top_says_with_which_code_a_run_ended_that_has_a_file_of_its_own(folder, waiting):
+    screen = folder.screen("top", "./status.json", deed=False)
+    screen.wait_for(lambda seen: b"completed" in seen and b"jobs.jsonl" in seen)
+    finish(folder, waiting)
+    assert screen.end() == 0
+    assert b"has ended with exit code 0; last seen: finished, 3 read, 3 completed" in screen.seen
 
 
 def test_ctrl_c_leaves_top_and_not_the_run(folder, waiting):

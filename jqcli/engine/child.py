@@ -40,7 +40,27 @@ class Child:
 
     def __init__(self, setup: bytes, frame_limit: int, ear: Ear | None) -> None:
         self.ear = ear
-        voice_fd, stderr_fd = (-1, 2) if ear is None else (ear.voice_end, ear.pipe_end)
+        try:
+            self.channel = self._start()
+        except BaseException:
+            if ear is not None:
+                ear.close()
+            raise
+        finally:
+            if ear is not None:
+                ear.shut()
+        self.pid = self._process.pid
+        self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+        self._decoder = Decoder(frame_limit)
+        self._outbox = bytearray()
+        self.heard_at = self.sent_at = time.monotonic()
+        self.is_broken = False
+        self._is_shut = False
+        self.send(pack(Kind.SETUP, setup))
+
+    def _start(self) -> socket.socket:
+        """Start the process and return our end of its channel."""
+        voice_fd, stderr_fd = (-1, 2) if self.ear is None else (self.ear.voice_end, self.ear.pipe_end)
         ours, theirs = socket.socketpair()
         memory_fd = create_file()
         try:
@@ -63,29 +83,16 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=stderr_fd,
                 stderr=stderr_fd,
-                pass_fds=(theirs.fileno(), memory_fd, *(() if ear is None else (voice_fd,))),
+                pass_fds=(theirs.fileno(), memory_fd, *(() if self.ear is None else (voice_fd,))),
                 process_group=0,
             )
         except BaseException:
             ours.close()
-            if ear is not None:
-                ear.shut()
-                ear.close()
             raise
         finally:
             theirs.close()
             os.close(memory_fd)
-        if ear is not None:
-            ear.shut()
-        self.pid = self._process.pid
-        self.channel = ours
-        self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
-        self._decoder = Decoder(frame_limit)
-        self._outbox = bytearray()
-        self.heard_at = self.sent_at = time.monotonic()
-        self.is_broken = False
-        self._is_shut = False
-        self.send(pack(Kind.SETUP, setup))
+        return ours
 
     @property
     def is_inside_frame(self) -> bool:
@@ -161,12 +168,15 @@ class Child:
         """Wait until the process has ended, `timeout` seconds at most, without reaping it; what it prints is heard."""
         deadline = time.monotonic() + timeout
         while not self.is_dead and (left := deadline - time.monotonic()) > 0:
-            fds = [] if self.death_fd is None else [self.death_fd]
+            poll = select.poll()
+            if self.death_fd is not None:
+                poll.register(self.death_fd, select.POLLIN)
             if self.ear is not None:
                 self.ear.listen()
                 self.ear.read_pipe()
-                fds += self.ear.fds[: 1 if self.ear.is_over else 2]
-            select.select(fds, [], [], left if self.death_fd is not None else min(left, _LOOK_EVERY))
+                for fd in self.ear.fds[: 1 if self.ear.is_over else 2]:
+                    poll.register(fd, select.POLLIN)
+            poll.poll(1000 * (left if self.death_fd is not None else min(left, _LOOK_EVERY)))
 
     def kill(self) -> None:
         """Kill the worker and what it forked, as far as that stayed in its group."""

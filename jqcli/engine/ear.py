@@ -38,8 +38,13 @@ class Ear:
         self._rest = b""
         self.is_over = False  # whether nobody has the pipe's other end any more
         self.ledger: Ledger | None = None
-        self._voice, self._voice_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._pipe, self.pipe_end = os.pipe()
+        try:
+            self._voice, self._voice_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        except OSError:
+            os.close(self._pipe)
+            os.close(self.pipe_end)
+            raise
         self._voice.setblocking(False)  # noqa: FBT003 - the standard library's own
         os.set_blocking(self._pipe, False)
 

@@ -186,3 +186,13 @@ def test_without_a_log_nothing_of_this_is_loaded_and_prints_go_to_stderr(folder)
     folder.write("tasks.py", "import sys\ndef do(payload):\n    print('logging' in sys.modules)\n")
     folder.write("jobs.jsonl", [1])
     assert folder.run("jobs.jsonl", "-H", "tasks.py:do", "-o", "r.jsonl", code=0).err == "False\n"
+
+
+@pytest.mark.parametrize("most", [12, 15, 16, 17, 18, 19, 21, 24, 28, 40])
+def test_with_few_descriptors_there_are_fewer_workers_or_74_and_then_the_same_command_goes_on(folder, most):
+    folder.write("jobs.jsonl", [{"n": n} for n in range(20)] + [{"do": "reject"}])
+    ran = folder.shell(f"ulimit -n {most}; $JQ jobs.jsonl -o results.jsonl -j 6 -b 1 --log-file run.log")
+    assert ran.code in (1, 74), f"exit {ran.code}: {ran.err}"
+    assert "bug" not in ran.err
+    folder.run("jobs.jsonl", "-o", "results.jsonl", "--log-file", "run.log", code=1)
+    folder.check(deaths=1)

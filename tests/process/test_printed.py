@@ -57,6 +57,16 @@ def test_parts_of_a_line_become_one_line_of_the_job_that_began_it(folder):
     assert [line["job"] for line in sorted(lines, key=lambda line: line["at"])].count("j1") == 2
 
 
+def test_what_is_left_of_a_line_is_there_when_its_job_is_done_and_not_only_when_its_worker_ends(folder):
+    child = folder.start("-", "-H", TALK, *LOGGED, "-d", "d.jsonl")
+    child.stdin.write(b'{"do":"say_parts"}\n')
+    child.stdin.flush()
+    wait_for(lambda: (folder / "run.log").exists() and "without an end" in (folder / "run.log").read_text())
+    assert child.poll() is None
+    child.stdin.close()
+    assert child.wait(60) == 0
+
+
 def test_bytes_that_are_no_text_are_written_harmlessly(folder):
     assert messages(talk(folder, {"do": "say_bytes"})) == ["\\xff\x00\x1b[2J"]
     folder.run("jobs.jsonl", "-H", TALK, *LOGGED, "--fresh", "--log-format", "text", "--log-file", "run.txt", code=0)

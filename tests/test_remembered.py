@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -33,11 +35,13 @@ def path(tmp_path, monkeypatch, request):
     put(store, [3], at=time.time() - 7200.0, ttl=3600.0)
     put(store, [4], at=time.time() - 7200.0)
     put(store, [5], name=NAME._replace(version="2"))
-    put(store, [6], CLAIM, run=ALIVE)
-    put(store, [7], CLAIM, run=DEAD)
     if request.param:
         monkeypatch.setattr(module, "FOLD_AT", 1)
         store.fold()
+    with store.held():
+        for run, claimed in ((ALIVE, key(6) + key(1)), (DEAD, key(7))):
+            store.claims.append(CLAIM, run, 1, claimed)
+        store.claims.append(CLAIM, ALIVE, 2, key(8))
     store.close()
     return path
 
@@ -53,6 +57,30 @@ def test_what_is_done_and_fresh_is_remembered_and_what_a_living_run_does_is_else
     assert (first.id, first.result) == ("job-1", b"1")
     assert memory.find(job(8)) is None
     memory.close()
+
+
+def test_a_commit_that_its_run_did_not_live_to_end_counts_for_nothing_and_is_left_as_it_is(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("jqcli.edge.storeview._COMMIT_LIMIT", 0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("pragma journal_mode = truncate")
+    other.execute("pragma cache_size = 2")
+    other.execute("begin immediate")
+    other.execute("delete from log")
+    for number in range(50):
+        other.execute("insert into log values (?, 9, 1, 0, null, ?, ?)", (100 + number, key(8), bytes(100_000)))
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    for name in ("memory.db", "memory.db-journal", "memory.db-lock"):
+        shutil.copyfile(tmp_path / name, torn / name)
+    other.close()
+    before = {each.name: each.read_bytes() for each in torn.iterdir()}
+    assert before["memory.db-journal"]
+    assert before["memory.db"] != (tmp_path / "memory.db").read_bytes()
+    memory = Remembered(StoreView(str(torn / "memory.db")), {None: NAME}, None)
+    assert memory.judge({None: key(1) + key(8)}) == {key(1): REMEMBERED}
+    assert memory.find(job(1)).id == "job-1"
+    memory.close()
+    assert {each.name: each.read_bytes() for each in torn.iterdir()} == before
 
 
 def test_a_scope_that_is_not_there_remembers_nothing(path):

@@ -92,6 +92,7 @@ def told_by_report(path, summary):
 OUTCOMES = ("completed", "duplicate", "skipped", "dead")
 SEEN = ("--status-file", "s.json", "--metrics-file", "m.prom", "--progress", "json", "--summary", "json")
 SEEN += ("--events", "e.jsonl", "--trace", "t.json", "--log-file", "l.jsonl", "--log-format", "json")
+SEEN += ("--report", "report.html")
 
 
 def run_seen(folder, *words, code):
@@ -114,6 +115,8 @@ def run_seen(folder, *words, code):
     }
     slices = [event for event in json.loads((folder / "t.json").read_text()) if event["ph"] == "X"]
     assert len(slices) == summary["attempts"]
+    counted = {name: ran.summary[name] for name in (*COUNTS, "settled_before")}
+    assert told_by_report(folder / "report.html", counted) == summary
     return ran.summary
 
 

@@ -21,8 +21,10 @@ def main() -> None:
     # Here and not above, so that the descriptors are filled before anything opens a file.
     from jqcli.commands import main as run_command_line  # noqa: PLC0415
     from jqcli.commands.ending import watch_stdout  # noqa: PLC0415
+    from jqcli.edge.charset import heed_locale  # noqa: PLC0415
 
     watch_stdout()
+    heed_locale()
     code = run_command_line()
     _flush()
     # Taking a million identities apart one by one, only to be gone, costs 60 ms; all that must be closed is.

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from jqcli.core.lane import Flow
     from jqcli.edge.feed import Feed
     from jqcli.edge.interrupt import Interrupts
+    from jqcli.edge.store import ScopeName
     from jqcli.engine.base import Engine
     from jqcli.policy import Policy
 
@@ -80,18 +81,12 @@ def open_claimer(settings: Settings, policies: dict[str | None, Policy]) -> Clai
     """Open the store, None where there is none; raises FileError or LockedError unless the run may go on without it."""
     if settings.store is None:
         return None
-    from jqcli.edge.store import ScopeName, Store  # noqa: PLC0415 - SQLite costs 5 ms, and most runs have no store
+    from jqcli.edge.store import Store  # noqa: PLC0415 - SQLite costs 5 ms, and most runs have no store
 
-    tag = tag_of(settings)
-    specs: dict[str | None, str] = {handler.name: handler.spec for handler in settings.handlers}
-    specs[None] = settings.handler.spec
     terms = Terms(
         run=1 + int.from_bytes(os.urandom(6)),
         ttl=settings.ttl,
-        scopes={
-            name: ScopeName(tag, name or "", name_of(spec), policies[name].version or "")
-            for name, spec in specs.items()
-        },
+        scopes=scopes_of(settings, policies),
         warn=say if settings.on_store_error == "continue" else None,
         waits=settings.engine == "inline",
     )
@@ -102,6 +97,18 @@ def open_claimer(settings: Settings, policies: dict[str | None, Policy]) -> Clai
             raise
         terms.warn(f"{error}; going on without the store: nothing is looked up or remembered")
         return None
+
+
+def scopes_of(settings: Settings, policies: dict[str | None, Policy]) -> dict[str | None, ScopeName]:
+    """Return whose identities a run asks its store for, by the handler that a line chose."""
+    from jqcli.edge.store import ScopeName  # noqa: PLC0415 - as above
+
+    tag = tag_of(settings)
+    specs: dict[str | None, str] = {handler.name: handler.spec for handler in settings.handlers}
+    specs[None] = settings.handler.spec
+    return {
+        name: ScopeName(tag, name or "", name_of(spec), policies[name].version or "") for name, spec in specs.items()
+    }
 
 
 def make_loop(
@@ -134,7 +141,7 @@ def make_loop(
         room=Room(spill, source.read_again, bounds.lines, bounds.bytes),
     )
     head = _head_of(settings)
-    observers, chronicle = open_audience(settings, scheme, source, head)
+    observers, chronicle = open_audience(settings, scheme, source, head, dispatch.batches)
     parts = Parts(
         source=source,
         engine=engine,

@@ -22,17 +22,20 @@ from jqcli.errors import printable
 from jqcli.voice import retry_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jqcli.config import Settings
+    from jqcli.core.batch import Batch
     from jqcli.core.burial import LetterHead
     from jqcli.core.codec import Scheme
     from jqcli.core.course import Course
     from jqcli.edge.feed import Feed
 
 
-def open_audience(settings: Settings, scheme: Scheme, source: Feed, head: LetterHead) -> tuple[Observers, Chronicle]:
-    """Return those who look on, and the chronicle for those who want each job. Raises FileError."""
+def open_audience(
+    settings: Settings, scheme: Scheme, source: Feed, head: LetterHead, batches: Mapping[int, Batch]
+) -> tuple[Observers, Chronicle]:
+    """Return those who look on, and the chronicle for those who want each job of these batches. Raises FileError."""
     about = _about(settings, source, head)
     screen = open_screen("none" if settings.quiet else settings.progress, sys.stderr, about.title)
     tell = screen.say if screen.is_drawn else say
@@ -45,6 +48,7 @@ def open_audience(settings: Settings, scheme: Scheme, source: Feed, head: Letter
     if settings.metrics_file is not None:
         others.append(MetricsFile(settings.metrics_file, tell))
     writers: list[Writer] = []
+    readers: list[Log] = []
     if settings.events is not None:
         writers.append(EventFile(LineFile(settings.events, tell), about.run))
     if settings.log_file is not None:
@@ -52,6 +56,7 @@ def open_audience(settings: Settings, scheme: Scheme, source: Feed, head: Letter
         log = Log(LineFile(settings.log_file, tell), about.run, as_json=settings.log_format == "json", about=said)
         writers.append(log)
         others.append(log)
+        readers.append(log)
     if settings.trace is not None:
         trace = Trace(LineFile(settings.trace, tell, fresh=True), about.title, about.started_at)
         writers.append(trace)
@@ -61,9 +66,11 @@ def open_audience(settings: Settings, scheme: Scheme, source: Feed, head: Letter
         course, report = _open_report(settings, scheme, about, tell)
         others.append(report)
     chronicle = Chronicle(writers, head.tag, scheme, course)
+    for reader in readers:
+        reader.find = lambda batch, index: chronicle.identify(batches.get(batch), index)
     if writers:
         others.insert(0, chronicle)  # before those whose files it fills
-    return Observers(screen, others, sys.stderr), chronicle
+    return Observers(screen, others, readers, sys.stderr), chronicle
 
 
 def _open_report(

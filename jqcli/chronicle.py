@@ -14,6 +14,7 @@ from jqcli.core.change import Change
 from jqcli.core.codec import read_line
 from jqcli.core.effect import Bury, Double
 from jqcli.core.exact import load_exact
+from jqcli.core.printed import Ids
 from jqcli.model import Job
 
 if TYPE_CHECKING:
@@ -152,6 +153,13 @@ class Chronicle:
         if goes_on and event != "stopped":
             changes.append(Change(now, "waiting", job.id, key, attempt))
         self._tell(changes)
+
+    def identify(self, batch: Batch | None, index: int) -> Ids | None:
+        """Return what tells a running attempt from all others; None where its batch is gone."""
+        if batch is None:
+            return None
+        job, attempt = self._find(batch, index, is_charged=False)
+        return Ids(job.id, f"{self._tag}:{job.key_text}", attempt)
 
     def _find(self, batch: Batch, index: int, *, is_charged: bool) -> tuple[Job, int]:
         """Return a job and the number of its attempt, which was counted by now if it is charged."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import selectors
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.assembly import destination_of
+from jqcli.assembly import destination_of, scopes_of
 from jqcli.core.forecast import EARLIER, Forecast, Foretold
 from jqcli.core.prepare import Lines
 from jqcli.edge.feed import wait_for
@@ -20,12 +22,15 @@ from jqcli.edge.outputs import read_settled
 from jqcli.edge.source import Block, Oversized, Source
 from jqcli.edge.stderr import say
 from jqcli.edge.text import safe
-from jqcli.run import refuse_records, scheme_of
+from jqcli.errors import FileError, LockedError
+from jqcli.remembered import Remembered
+from jqcli.run import make_engine, refuse_records, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jqcli.config import Settings
+    from jqcli.policy import Policy
 
 _BLOCK_LINES = 4096
 _BLOCK_BYTES = 1 << 17
@@ -33,7 +38,14 @@ _BAD_SHOWN = 10
 _LINE = 500
 _STDOUT = 1
 _INVALID = ("invalid_json", "invalid_job", "line_too_long")
-_ACTIONS = {"run": "runs", "duplicate": "duplicate", "dead": "dead", "settled": "settled"}
+_ACTIONS = {
+    "run": "runs",
+    "duplicate": "duplicate",
+    "stored": "duplicate",
+    "elsewhere": "waits",
+    "dead": "dead",
+    "settled": "settled",
+}
 
 
 @dataclass(slots=True)
@@ -70,7 +82,10 @@ class Outlook:
             "read": read,
             "valid": read - invalid - self.kinds["settled"],
             "invalid": invalid,
-            **{name: self.kinds[kind] for name, kind in (("run", "run"), ("duplicate", "duplicate"))},
+            "run": self.kinds["run"],
+            "duplicate": self.kinds["duplicate"],
+            "in_store": self.kinds["stored"],
+            "elsewhere": self.kinds["elsewhere"],
             "settled": dict(self.settled),
             "dead": dict(self.dead),
             "bad": [{"line": one.where, "reason": one.reason, "message": one.why} for one in self.bad],
@@ -87,8 +102,6 @@ def preview(settings: Settings, *, explain: bool, as_json: bool) -> int:
     if not explain:
         _write(_to_json(outlook.to_object()) if as_json else _to_text(outlook))
     sys.stdout.flush()
-    if settings.store is not None and not settings.quiet:
-        say(f"{settings.store} was not asked: what it remembers will be duplicates")
     return 0 if outlook.is_clean else 1
 
 
@@ -96,12 +109,16 @@ def _foretell(settings: Settings, most: int) -> Iterator[tuple[str, Foretold]]:
     """Yield where a block begins and what becomes of its lines, in the order of the input."""
     for path in settings.inputs:
         refuse_records(path)
-    source = Source(settings.inputs, max_line=settings.max_line)
-    settled = read_settled(destination_of(settings, _STDOUT, lambda: True))
-    mark = "m" + os.urandom(8).hex()
-    forecast = Forecast(scheme_of(settings), settled, mark, dedupe=settings.dedupe)
     left = inf if settings.limit is None else settings.limit
-    try:
+    with ExitStack() as stack:
+        source = Source(settings.inputs, max_line=settings.max_line)
+        stack.callback(source.close)
+        memory = _open_memory(settings, source)
+        if memory is not None:
+            stack.callback(memory.close)
+        settled = read_settled(destination_of(settings, _STDOUT, lambda: True))
+        mark = "m" + os.urandom(8).hex()
+        forecast = Forecast(scheme_of(settings), settled, mark, dedupe=settings.dedupe, memory=memory)
         while left > 0 and not source.ended:
             part = source.cut(int(min(most, left)), _BLOCK_BYTES, time.monotonic())
             if part is None:
@@ -115,8 +132,32 @@ def _foretell(settings: Settings, most: int) -> Iterator[tuple[str, Foretold]]:
             for told in _take(forecast, part, name, stem):
                 left -= 0 if told.kind == "blank" else told.lines
                 yield f"{name}:{part.first_line}", told
-    finally:
-        source.close()
+
+
+def _open_memory(settings: Settings, source: Source) -> Remembered | None:
+    """Return the store, read only; None without one, or where the run would make it, or go on without it."""
+    if settings.store is None or not os.path.exists(settings.store):
+        return None
+    from jqcli.edge.storeview import StoreView  # noqa: PLC0415 - SQLite costs 5 ms, and most runs have no store
+
+    policies = _load_policies(settings, source)
+    try:
+        return Remembered(StoreView(settings.store), scopes_of(settings, policies), settings.ttl)
+    except (FileError, LockedError) as error:
+        if settings.on_store_error == "stop":
+            raise
+        say(f"{error}; looking on without the store, as the run would")
+        return None
+
+
+def _load_policies(settings: Settings, source: Source) -> dict[str | None, Policy]:
+    """Load the handlers, for what their code says of its version: that is a part of what a store knows them by."""
+    with selectors.DefaultSelector() as selector:
+        engine = make_engine(replace(settings, workers=1), scheme_of(settings), source, selector, None)
+        try:
+            return engine.start(lambda: True)
+        finally:
+            engine.close(at_once=True)
 
 
 def _take(forecast: Forecast, part: Block, name: str, stem: str) -> list[Foretold]:
@@ -128,6 +169,8 @@ def _explained(where: str, told: Foretold) -> str:
     why = {
         "run": told.why,
         "duplicate": "done in an earlier run" if told.why == EARLIER else f"of {told.why}, whose fate it shares",
+        "stored": f"of {told.why}, in the store",
+        "elsewhere": "another run is doing it",
         "dead": f"{told.reason}: {told.why}",
         "settled": f"{told.reason} in an earlier run",
     }[told.kind]
@@ -135,7 +178,9 @@ def _explained(where: str, told: Foretold) -> str:
 
 
 def _explained_object(where: str, told: Foretold) -> str:
-    said = {"line": where, "action": told.kind, "reason": told.reason or None, "why": told.why or None}
+    action = "duplicate" if told.kind == "stored" else told.kind
+    reason = "in_store" if told.kind == "stored" else told.reason or None
+    said = {"line": where, "action": action, "reason": reason, "why": told.why or None}
     return _to_json(said)
 
 
@@ -143,6 +188,7 @@ def _to_text(outlook: Outlook) -> str:
     """Return the counts and the first bad lines, for people."""
     said = outlook.to_object()
     rows = [("would run", outlook.kinds["run"]), ("duplicate", outlook.kinds["duplicate"])]
+    rows += [("duplicate, in store", outlook.kinds["stored"]), ("in another run", outlook.kinds["elsewhere"])]
     rows += [(f"settled: {status}", count) for status, count in sorted(outlook.settled.items())]
     rows += [(f"dead: {reason}", count) for reason, count in sorted(outlook.dead.items())]
     rows = [row for row in rows if row[1] or row[0] == "would run"]

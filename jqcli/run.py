@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from jqcli.core.codec import Scheme, is_record
 from jqcli.edge.interrupt import Interrupts
-from jqcli.edge.printed import Printed
-from jqcli.edge.screen import is_live
 from jqcli.edge.source import Source
 from jqcli.edge.stderr import say
 from jqcli.edge.systemd import take_notifier
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, Specs, pack_setup
 from jqcli.errors import JqcliError, StopNow, UsageError
+from jqcli.hearing import Hearing, is_heard
 from jqcli.tag import tag_of
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from jqcli.edge.ping import Ping
     from jqcli.edge.scrape import Endpoint
     from jqcli.engine.base import Engine
+    from jqcli.engine.ear import Hear
     from jqcli.loop import Loop
 
 _HEAD_BYTES = 1 << 16
@@ -84,14 +84,14 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         selector = stack.enter_context(selectors.DefaultSelector())
         scheme = scheme_of(settings)
         notifier = take_notifier(os.environ)  # before workers get this environment
-        printed = None
-        if is_live("none" if settings.quiet else settings.progress, sys.stderr) and settings.engine == "process":
-            printed = Printed()
+        hearing = Hearing() if is_heard(settings) else None
         is_inline = settings.engine == "inline"
         # Before there is anything that a signal could leave behind.
         interrupts = stack.enter_context(Interrupts(settings.grace if is_inline else None))
         leaving = stack.enter_context(ExitStack())  # entered before the engine, so left when no worker is left
-        engine = _make_engine(settings, scheme, source, selector, 2 if printed is None else printed.write_fd)
+        if hearing is not None:
+            leaving.callback(hearing.end)
+        engine = make_engine(settings, scheme, source, selector, None if hearing is None else hearing.hear)
         stack.callback(lambda: engine.close(at_once=True))
         interrupts.notify = lambda count: _notify(engine, count)
         # Imported while the workers start, which takes longer: 50 ms of a short run.
@@ -123,10 +123,9 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         if ping is not None:
             ping.run = loop.run_id
         loop.observers.add(*(each for each in (endpoint, notifier, ping) if each is not None))
-        if printed is not None:
-            selector.register(printed.fd, selectors.EVENT_READ, lambda _: _pass_on(printed.read(), loop))
-            stack.callback(printed.close)
-        return _run(settings, loop, outputs, printed)
+        if hearing is not None:
+            hearing.attend(loop.observers.hear)
+        return _run(settings, loop, outputs)
 
 
 def _open_source(settings: Settings) -> Source:
@@ -135,7 +134,7 @@ def _open_source(settings: Settings) -> Source:
     return Source(settings.inputs, max_line=settings.max_line)
 
 
-def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | None) -> int:
+def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     """Run the loop, and say what came of it however it ends."""
     from jqcli.voice import say_end  # noqa: PLC0415 - see above
 
@@ -146,16 +145,14 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs, printed: Printed | No
     except JqcliError as error:
         code, problem = error.exit_code, error
     finally:
-        if printed is not None:
-            _pass_on(printed.read_rest(), loop)
         snapshot = loop.snapshot(time.monotonic())
-        loop.observers.close(snapshot)
         try:
             has_letters = outputs.letters.close()
         except JqcliError as error:
             if problem is None:  # what came before it is what happened
                 code, problem = error.exit_code, error
-        loop.observers.end(replace(snapshot, cause=_cause_of(loop, problem)), code)
+        finally:
+            loop.observers.end(replace(snapshot, cause=_cause_of(loop, problem)), code)
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     goes_on = problem is None or problem.goes_on
@@ -194,11 +191,6 @@ def _listen(settings: Settings, selector: selectors.BaseSelector) -> Endpoint | 
     return Endpoint(settings.metrics_port, selector)
 
 
-def _pass_on(lines: list[str], loop: Loop) -> None:
-    for line in lines:
-        loop.observers.say(line)
-
-
 def _notify(engine: Engine, count: int) -> None:
     """Inside a signal handler: want unbegun work back, and leave a handler that runs in this process."""
     engine.revoke()
@@ -206,20 +198,29 @@ def _notify(engine: Engine, count: int) -> None:
         raise StopNow
 
 
-def _make_engine(
-    settings: Settings, scheme: Scheme, source: Feed, selector: selectors.BaseSelector, stderr_fd: int
+def make_engine(
+    settings: Settings, scheme: Scheme, source: Feed, selector: selectors.BaseSelector, hear: Hear | None
 ) -> Engine:
-    setup = Setup(tag_of(settings), scheme, source.names, source.stems, settings.max_result, settings.deadline_at)
+    """Return the engine of a run; what handlers print goes to `hear`, or to stderr."""
+    setup = Setup(
+        tag=tag_of(settings),
+        scheme=scheme,
+        names=source.names,
+        stems=source.stems,
+        max_result=settings.max_result,
+        deadline_at=settings.deadline_at,
+        wants_logging=settings.log_file is not None,
+    )
     specs: Specs = {None: (settings.handler.spec, settings.handler.policy)}
     specs |= {handler.name: (handler.spec, handler.policy) for handler in settings.handlers}
     if settings.engine == "inline":
         # Brings the worker's side into this process, which no other run needs.
         from jqcli.engine.inline import Inline  # noqa: PLC0415
 
-        return Inline(setup, specs)
+        return Inline(setup, specs, hear)
     is_large = (source.bytes_total or 0) > _LARGE_INPUT
     packed = pack_setup(setup, specs)
-    return Pool(settings.workers, packed, settings.max_result, selector, stderr_fd, is_eager=is_large)
+    return Pool(settings.workers, packed, settings.max_result, selector, hear, is_eager=is_large)
 
 
 def scheme_of(settings: Settings) -> Scheme:

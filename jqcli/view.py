@@ -53,7 +53,7 @@ class View(NamedTuple):
             p50=p50,
             p95=p95,
             p99=p99,
-            workers=self.engine.rows(now, dispatch.label),
+            workers=tuple(sorted(self.engine.rows(now, dispatch.label), key=lambda row: row.number)),
             errors=tally.top_errors(_MOST_ERRORS),
             state=state,
             flow=self._flow(now, is_stopping=state == "stopping"),

@@ -177,6 +177,7 @@ class Folder:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JQ_RUN_")}
         self.runtime.mkdir(exist_ok=True)
         own = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "80", "XDG_RUNTIME_DIR": str(self.runtime)}
+        own |= {"LC_ALL": "C.UTF-8"}
         return kept | own | more
 
     def run(self, *args, stdin=b"", code=None, deed=True, limit=LIMIT, is_calm=True, **env):

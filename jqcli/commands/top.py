@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import sys
 import time
@@ -13,7 +14,7 @@ import typer
 
 from jqcli.edge.interrupt import Interrupts
 from jqcli.edge.runtime import is_alive
-from jqcli.edge.screen import open_screen
+from jqcli.edge.screen import open_screen, plain_line
 from jqcli.edge.status import Status, read_status, running_runs
 from jqcli.edge.stderr import say
 from jqcli.errors import ReaderGoneError, UsageError
@@ -78,5 +79,16 @@ def _watch(status: Status) -> int:
             screen.close(status.snapshot)
     if interrupts.received:
         return 128 + interrupts.received[0]
-    say(f"run {status.run} has ended")
+    say(_describe_end(status))
     return 0
+
+
+def _describe_end(status: Status) -> str:
+    """Say what became of a run, and how far it was when it was last looked at."""
+    if status.is_over:
+        how = f"has ended with exit code {status.said['exit_code']}"
+    elif os.path.exists(status.path):  # which it removes, or writes its end to, if it can
+        how = "is gone without a word, as if it was killed"
+    else:
+        how = "has ended"
+    return f"run {status.run} {how}; last seen: {plain_line(status.snapshot).removeprefix('jq-run: ')}"

@@ -231,7 +231,7 @@ OPTIONS = (
         "Serve the metrics at [HOST:]PORT, on 127.0.0.1 unless HOST is said. (none)",
         parse=v.address,
     ),
-    Option(SEEN, "log_file", "FILE", "Append what went wrong, one line an event. (none)"),
+    Option(SEEN, "log_file", "FILE", "Append what went wrong and what handlers say, one line an event. (none)"),
     Option(
         *(SEEN, "log_format", "FORM", "Of the log file: text or json. (text)", "", LOG_FORMATS),
         parse=v.choice(*LOG_FORMATS),

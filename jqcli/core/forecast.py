@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from array import array
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from jqcli.core.batch import Sizer
 from jqcli.core.burial import oversized_message
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Effect, Pass, Prepare, Run, RunJobs
+from jqcli.core.elsewhere import Elsewhere
 from jqcli.core.event import Answer
 from jqcli.core.lane import Flow
 from jqcli.core.prepare import Lines, Prepared, prepare
@@ -24,7 +25,7 @@ from jqcli.model import First
 from jqcli.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jqcli.core.burial import OversizedLine
     from jqcli.core.codec import Scheme
@@ -35,8 +36,18 @@ EARLIER = "an earlier run"
 _NO_ID = bytes(8)
 
 
+class Memory(Protocol):
+    """What runs before this one remember together."""
+
+    def judge(self, wanted: Mapping[str | None, bytes]) -> Mapping[bytes, str]:
+        """Return what those identities are, given by the handler that their lines chose, that would not be run."""
+
+    def find(self, job: Job) -> First | None:
+        """Return the first of an identity; None where its record is gone."""
+
+
 class Foretold(NamedTuple):
-    """What would become of some lines: `kind` is run, duplicate, dead, settled or blank.
+    """What would become of some lines: `kind` is run, duplicate, stored, elsewhere, dead, settled or blank.
 
     `reason` is a dead letter's reason, or the status of the record that settles a line. `where` and `why` are empty
     where several lines are spoken of together.
@@ -52,13 +63,24 @@ class Foretold(NamedTuple):
 class Forecast:
     """The rules of a run over lines that come in the order of the input."""
 
-    def __init__(self, scheme: Scheme, settled: Settled, mark: str, *, dedupe: bool) -> None:
+    def __init__(self, scheme: Scheme, settled: Settled, mark: str, *, dedupe: bool, memory: Memory | None) -> None:
+        self._memory = memory
+        self._stored: set[bytes] = set()
         self._scheme = scheme
         self._settled = settled
         self._mark = mark
         rules = Rules(dict.fromkeys((None, *scheme.handlers), Policy()))
         identities = Identities(settled, dedupe=dedupe)
-        self._dispatch = Dispatch(identities, rules, scheme, Sizer(None), self._find, Flow(), keeps_order=False)
+        self._dispatch = Dispatch(
+            identities,
+            rules,
+            scheme,
+            Sizer(None),
+            self._find,
+            Flow(),
+            keeps_order=False,
+            claim=None if memory is None else memory.judge,
+        )
         # By batch: where it begins; two numbers each, since there may be one batch a line.
         self._sources, self._firsts, self._sizes = array("I", [0]), array("Q", [0]), array("I", [1])
         self._names: dict[int, str] = {}
@@ -75,11 +97,18 @@ class Forecast:
         self._note(source, lines)
         answer = Answer(batch, found.digests, found.hashes, found.own_ids, found.notes)
         told = self._settle(self._dispatch.take_answer(answer, Moment(0.0, now)), "")
+        told += self._take_elsewhere()
         if self._dispatch.waiting:
             until = max(moments)
             self._note(source, lines)
             told += self._settle(self._dispatch.next_jobs(Moment(inf, until), 1), _say_moment(until))
         return told
+
+    def _take_elsewhere(self) -> list[Foretold]:
+        """Let the jobs go that would wait for another run."""
+        waiting = self._dispatch.elsewhere.count
+        self._dispatch.elsewhere = Elsewhere()
+        return [Foretold("elsewhere", lines=waiting)] if waiting else []
 
     def take_oversized(self, part: OversizedLine, source: str) -> Foretold:
         """Return what becomes of a line that is too long to be read."""
@@ -121,8 +150,8 @@ class Forecast:
                     ]
                 case Bury():
                     told.append(Foretold("dead", effect.reason, str(effect.error["message"]), effect.line.where))
-                case Double(_, _, first):
-                    told.append(Foretold("duplicate", "", str(first.id)))
+                case Double(_, job, first):
+                    told.append(Foretold("stored" if job.key in self._stored else "duplicate", "", str(first.id)))
         return told
 
     def _finish(self, batch: int, indexes: Sequence[int]) -> list[Foretold]:
@@ -136,8 +165,12 @@ class Forecast:
             batch, share = spot
             number = self._firsts[batch] + round(share * self._sizes[batch])
             return First(f"{self._names[self._sources[batch]]}:{number}", "completed")
-        offset = self._settled.done_at(claim_key(job.key, job.payload_hash))
-        return None if offset is None else First(EARLIER, "completed")
+        if self._settled.done_at(claim_key(job.key, job.payload_hash)) is not None:
+            return First(EARLIER, "completed")
+        if self._memory is None:
+            return None
+        self._stored.add(job.key)
+        return self._memory.find(job)
 
 
 def _say_moment(moment: float) -> str:

@@ -14,6 +14,7 @@ from jqcli.core.adapt import Level
 from jqcli.core.aside import PATIENCE
 from jqcli.core.breaker import Breaker, Breakers
 from jqcli.core.budget import Budget
+from jqcli.core.census import Census
 from jqcli.core.lane import Lane, Row, cost_of, key_of
 from jqcli.core.limit import Bucket, Buckets
 from jqcli.core.retry import Dead
@@ -64,6 +65,7 @@ class Gate:
         self._pace = inf
         self._trips = self._probes = self._pauses = 0
         self._went_on_at = inf
+        self._waiters, self._openings = Census(), Census()
         self.waiting = 0
         self.tripped: str | None = None
         self.is_stuck = False  # whether for an hour there was nothing but probes, and none of them succeeded
@@ -205,6 +207,7 @@ class Gate:
                 throttled += len(lane) - held
         is_open = [] if self._breakers is None else self._breakers.open()
         keys = [Parked(key, parked.get(key, 0), max(0.0, breaker.free_at() - now)) for key, breaker in is_open]
+        by = self._flow.breaker_key or "all"
         return FlowState(
             throttled=throttled,
             parked=sum(parked.values()),
@@ -216,6 +219,8 @@ class Gate:
             pauses=self._pauses,
             budget=None if self._budget is None else self._budget.left,
             level=None if self._level is None else self._level.now,
+            lanes=self._waiters.count((lane.key.buckets[0], len(lane)) for lane in self._rota),
+            breakers=self._openings.count(((by, key), 1) for key, _ in is_open),
         )
 
     # Lanes

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jqcli.core.census import Share
+
 # Latencies are kept in buckets whose borders grow by 5 %, so a percentile is off by 2.5 % at most.
 _GROWTH = log(1.05)
 _FLOOR_US = 1.0
@@ -67,7 +69,9 @@ class FlowState:
     and of those that wait for a moment, are set aside; `open` breakers let nothing or one probe through, and `keys` are
     those with most jobs. `trips`, `probes` and `pauses` (answers of `RateLimited`) are counts; `budget` is how many
     retries may start at once, `level` how many jobs may run at once, None where that is not limited or fixed.
-    `deadline` is in so many seconds; `not_admitted` are the lines read that did not start because of it.
+    `deadline` is in so many seconds; `not_admitted` are the lines read that did not start because of it. `lanes` are
+    jobs that wait, by what limits them, and `breakers` those that are open (1) or were (0); where there are very many
+    names, most share a number.
     """
 
     throttled: int = 0
@@ -83,6 +87,8 @@ class FlowState:
     keys: tuple[Parked, ...] = ()
     deadline: float | None = None
     not_admitted: int | None = None
+    lanes: tuple[Share, ...] = ()
+    breakers: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

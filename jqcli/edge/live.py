@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from jqcli.edge.charset import is_ascii_only, plain
 from jqcli.edge.frame import STYLES, draw
 from jqcli.edge.terminal import Terminal
 from jqcli.edge.text import safe
@@ -128,9 +129,17 @@ def _open_console(terminal: Terminal) -> Console:
     )
 
 
+def _in_ascii(part: tuple[str, str]) -> tuple[str, str]:
+    """Return a piece of a line before it is measured, as what takes its place may be longer."""
+    piece, style = part
+    return plain(piece.replace("━", "-") if style == "rest" else piece), style
+
+
 def _to_text(line: Line, width: int) -> Text:
     """Return a line as rich's text, cropped to so many cells; markup is never parsed."""
-    text = Text.assemble(*((piece, STYLES[style]) for piece, style in line), no_wrap=True, overflow="crop")
-    text.truncate(width, overflow="ellipsis")
+    is_ascii = is_ascii_only()
+    pieces = map(_in_ascii, line) if is_ascii else iter(line)
+    text = Text.assemble(*((piece, STYLES[style]) for piece, style in pieces), no_wrap=True, overflow="crop")
+    text.truncate(width, overflow="crop" if is_ascii else "ellipsis")
     text.rstrip()
     return text

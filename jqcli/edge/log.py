@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -9,50 +10,83 @@ import time
 from typing import TYPE_CHECKING
 
 from jqcli.core.change import TROUBLE, Change
+from jqcli.core.printed import LINE_MOST
 from jqcli.core.record import timestamp
 from jqcli.edge.line import to_json
+from jqcli.edge.terminal import is_ready
 from jqcli.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from jqcli.core.printed import Ids, Printed
     from jqcli.core.tally import Snapshot
 
 _PLAIN = re.compile(r"[\w.:/@+\-]+", re.ASCII)
 _LEVELS = {"failed": "warning", "dead": "error", "stopped": "warning"}
-_MOST_TEXT = 2000
+_MOST_KEPT = 1 << 20  # bytes that a slow reader may be behind
+_LAST_WORDS = 1.0  # seconds
+_MOST_TEXT = LINE_MOST + 16
 
 
 class LineFile:
     """A file that lines are appended to; when it can no longer be written, `say` is told once, and that is all.
 
+    A pipe whose reader is slow is not waited for: what it does not take is kept, and beyond a megabyte left out.
     Raises FileError where it cannot be opened.
     """
 
     def __init__(self, path: str, say: Callable[[str], None], *, fresh: bool = False) -> None:
         self._path = path
         self._say = say
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if fresh else os.O_APPEND)
+        self._kept = b""
+        self._left_out = 0
+        # Without waiting, or a pipe that nobody reads would keep the run from beginning.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_TRUNC if fresh else os.O_APPEND)
         try:
             self._fd = os.open(path, flags, 0o666)
         except OSError as error:
-            raise FileError(f"{path}: {error.strerror}") from None
+            why = (
+                "nobody reads from this pipe; start its reader first" if error.errno == errno.ENXIO else error.strerror
+            )
+            raise FileError(f"{path}: {why}") from None
 
     def append(self, lines: Iterable[bytes]) -> None:
         """Write lines, each of which ends in a newline."""
-        left = memoryview(b"".join(lines))
+        if self._fd < 0:
+            return
+        text = b"".join(lines)
+        if len(self._kept) > _MOST_KEPT:
+            self._left_out += text.count(b"\n")
+            text = b""
+        left = memoryview(self._kept + text)
         try:
-            while left and self._fd >= 0:
+            while left:
                 left = left[os.write(self._fd, left) :]
+        except BlockingIOError:
+            pass
         except OSError as error:
-            self.close()
-            self._say(f"{self._path}: cannot be written any more: {error.strerror}")
+            self._give_up(error.strerror or "")
+            return
+        self._kept = bytes(left)
 
     def close(self) -> None:
-        """Close the file, once."""
+        """Close the file, once; a slow reader has a second to take what is left."""
+        deadline = time.monotonic() + _LAST_WORDS
+        while self._kept and is_ready(self._fd, max(0.0, deadline - time.monotonic())):
+            self.append(())
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        self._left_out += self._kept.count(b"\n")
+        if self._left_out:
+            self._say(f"{self._path}: {self._left_out:,} lines were left out, as their reader was too slow")
+        self._kept, self._left_out = b"", 0
+
+    def _give_up(self, why: str) -> None:
+        self._kept, self._left_out = b"", 0
+        self.close()
+        self._say(f"{self._path}: cannot be written any more: {why}")
 
 
 class EventFile:
@@ -70,9 +104,9 @@ class EventFile:
 
 
 class Log:
-    """Writes how a run began and ended, and what went wrong in it; in text (logfmt) or JSON.
+    """Writes how a run began and ended, what went wrong in it and what handlers printed; in text (logfmt) or JSON.
 
-    It is an observer of the run too, which is how it learns of workers.
+    It is an observer of the run too, which is how it learns of workers. `find` names the attempt at a batch and index.
     """
 
     interval = 1.0
@@ -83,6 +117,7 @@ class Log:
         self._run = run
         self._render = to_json if as_json else _to_text
         self._pids: dict[int, int] = {}
+        self.find: Callable[[int, int], Ids | None] = lambda *_: None
         self._say("began", about)
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -92,6 +127,20 @@ class Log:
             for change in changes
             if change.event in TROUBLE
         )
+
+    def hear(self, lines: Sequence[Printed]) -> None:
+        """Write what handlers printed or logged."""
+        self._file.append([self._render(self._members_of(line)) for line in lines])
+
+    def _members_of(self, line: Printed) -> dict[str, object]:
+        is_logged = line.logger is not None
+        said: dict[str, object] = {"at": timestamp(line.at), "level": line.level, "run": self._run}
+        said["event"] = "logged" if is_logged else "printed"
+        ids = line.ids if line.place is None else self.find(*line.place)
+        if ids is not None:
+            said |= {"job": ids.job, "key": ids.key, "attempt": ids.attempt}
+        said["worker"] = line.worker
+        return said | ({"logger": line.logger} if is_logged else {"from": line.source}) | {"message": line.text}
 
     def update(self, snapshot: Snapshot) -> None:
         """Note workers that were not there before."""

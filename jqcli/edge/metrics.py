@@ -11,14 +11,19 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from jqcli.core.census import NAMED
 from jqcli.edge.whole import replace_file
 from jqcli.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from jqcli.core.tally import Snapshot
+    from jqcli.core.census import Share
+    from jqcli.core.tally import FlowState, Snapshot
 
+    _Sample = tuple[str, Mapping[str, str], float]
+
+_FEW = f"the first {NAMED} by name, others as rest"
 _OUTCOMES = ("completed", "duplicate", "skipped", "dead")
 _STATES = ("starting", "running", "idle")
 _MOST_BYTES = 1 << 20
@@ -43,7 +48,7 @@ class _Family(NamedTuple):
     name: str
     kind: str
     help: str
-    samples: list[tuple[str, Mapping[str, str], float]]
+    samples: list[_Sample]
 
 
 def expose(snapshot: Snapshot, last: Last, labels: Mapping[str, str], *, is_running: bool) -> bytes:
@@ -59,9 +64,7 @@ def expose(snapshot: Snapshot, last: Last, labels: Mapping[str, str], *, is_runn
 
 
 def _families(snapshot: Snapshot, last: Last, *, is_running: bool) -> Iterable[_Family]:
-    outcomes: list[tuple[str, Mapping[str, str], float]] = [
-        ("", {"outcome": name}, getattr(snapshot, name)) for name in _OUTCOMES
-    ]
+    outcomes = _by("outcome", ((name, getattr(snapshot, name)) for name in _OUTCOMES))
     yield _Family("jqcli_jobs_total", "counter", "Lines settled, earlier runs' included, by outcome.", outcomes)
     for name, text in (
         ("read", "Lines read."),
@@ -81,21 +84,44 @@ def _families(snapshot: Snapshot, last: Last, *, is_running: bool) -> Iterable[_
         ("running", "1 while the run runs, else 0.", int(is_running)),
     ):
         yield _Family(f"jqcli_{name}", "gauge", text, [("", {}, value)])
+    if snapshot.flow is not None:
+        yield from _flow_families(snapshot.flow)
     states = [row.state for row in snapshot.workers]
-    workers: list[tuple[str, Mapping[str, str], float]] = [
-        ("", {"state": state}, states.count(state)) for state in (*_STATES, *(set(states) - set(_STATES)))
-    ]
+    workers = _by("state", ((state, states.count(state)) for state in (*_STATES, *(set(states) - set(_STATES)))))
     yield _Family("jqcli_workers", "gauge", "Worker processes by state.", workers)
     yield _histogram(snapshot)
     yield from _endings(last)
 
 
+def _flow_families(flow: FlowState) -> Iterable[_Family]:
+    held = (("rate", flow.throttled), ("breaker", flow.parked), ("retry_budget", flow.delayed))
+    yield _Family("jqcli_held_jobs", "gauge", "Waiting jobs by what holds them.", _by("by", held))
+    yield _Family("jqcli_lane_jobs", "gauge", f"Jobs behind each limit; {_FEW}.", _shares(flow.lanes))
+    yield _Family("jqcli_breaker_open", "gauge", f"1 while a breaker is open; {_FEW}.", _shares(flow.breakers))
+    for name, kind, text, value in (
+        ("breaker_trips_total", "counter", "How often breakers opened.", flow.trips),
+        ("breaker_probes_total", "counter", "Attempts that were probes of an open breaker.", flow.probes),
+        ("rate_limited_total", "counter", "Attempts that were told to slow down.", flow.pauses),
+        ("set_aside_jobs", "gauge", "Waiting jobs that are set aside in a file.", flow.aside),
+        ("level_jobs", "gauge", "How many jobs --adaptive lets run at once.", flow.level),
+        ("retry_budget_left", "gauge", "Retries that the budget lets start at once.", flow.budget),
+    ):
+        if value is not None:
+            yield _Family(f"jqcli_{name}", kind, text, [("", {}, value)])
+
+
+def _by(label: str, counts: Iterable[tuple[str, float]]) -> list[_Sample]:
+    return [("", {label: name}, count) for name, count in counts]
+
+
+def _shares(shares: Iterable[Share]) -> list[_Sample]:
+    return [("", {"kind": share.kind, "of": printable(share.name)}, share.count) for share in shares]
+
+
 def _histogram(snapshot: Snapshot) -> _Family:
-    buckets: list[tuple[str, Mapping[str, str], float]] = [
-        ("_bucket", {"le": _number(border)}, count) for border, count in snapshot.histogram
-    ]
+    buckets: list[_Sample] = [("_bucket", {"le": _number(border)}, count) for border, count in snapshot.histogram]
     total = snapshot.histogram[-1][1] if snapshot.histogram else 0
-    rest: list[tuple[str, Mapping[str, str], float]] = [("_sum", {}, snapshot.busy), ("_count", {}, total)]
+    rest: list[_Sample] = [("_sum", {}, snapshot.busy), ("_count", {}, total)]
     text = "How long attempts took; borders are kept to 2.5 %."
     return _Family("jqcli_attempt_duration_seconds", "histogram", text, buckets + rest)
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
+    from jqcli.core.printed import Printed
     from jqcli.core.tally import Snapshot
     from jqcli.edge.screen import Screen
 
@@ -28,13 +29,23 @@ class Observer(Protocol):
         """Take the last moment, and how the run ended."""
 
 
+class Reader(Protocol):
+    """Something that wants to have what handlers print; it never raises and never stops the run."""
+
+    def hear(self, lines: Sequence[Printed]) -> None:
+        """Take these lines, in the order in which they came."""
+
+
 class Observers:
     """The screen of a run and its other observers. All of them see the same snapshots."""
 
-    def __init__(self, screen: Screen, others: Sequence[Observer], stream: TextIO | None) -> None:
+    def __init__(
+        self, screen: Screen, others: Sequence[Observer], readers: Sequence[Reader], stream: TextIO | None
+    ) -> None:
         self._screen = screen
         self._others = list(others)
         self._stream = stream
+        self._readers = readers
         self._due: list[tuple[float, Screen | Observer]] = [(0.0, screen), *((0.0, each) for each in others)]
 
     @property
@@ -54,9 +65,12 @@ class Observers:
         self._others += others
         self._due += [(0.0, other) for other in others]
 
-    def say(self, line: str) -> None:
-        """Show a line that a handler printed."""
-        self._screen.say(line)
+    def hear(self, lines: Sequence[Printed]) -> None:
+        """Show lines that handlers printed, and give them to those who read them."""
+        for line in lines:
+            self._screen.say(line.text)
+        for reader in self._readers:
+            reader.hear(lines)
 
     def answer(self, snapshot: Snapshot) -> None:
         """Say on stderr how far the run is, because somebody asked."""
@@ -66,12 +80,9 @@ class Observers:
         elif self._stream is not None:
             LineScreen(self._stream, 0.0, lambda _: line).update(snapshot)
 
-    def close(self, snapshot: Snapshot) -> None:
-        """Leave the terminal as it was."""
-        self._screen.close(snapshot)
-
     def end(self, snapshot: Snapshot, exit_code: int) -> None:
-        """Show the last moment to all but the screen, and how the run ended."""
+        """Show the last moment to all, and how the run ended; the terminal is left as it was."""
         last = replace(snapshot, state="finished" if exit_code in (0, 1) else "stopped")
+        self._screen.close(last)
         for each in self._others:
             each.end(last, exit_code)

@@ -114,7 +114,7 @@ def is_live(style: str, stream: TextIO) -> bool:
 def _is_drawable(stream: TextIO) -> bool:
     """Return whether a live table can be drawn; colour, and so FORCE_COLOR, has no say in it."""
     encoding = (stream.encoding or "").lower().replace("-", "")
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and encoding == "utf8"
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and encoding in ("utf8", "ascii")
 
 
 def plain_line(snapshot: Snapshot) -> str:

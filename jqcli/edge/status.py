@@ -8,9 +8,10 @@ from dataclasses import asdict, fields
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jqcli.core.census import Share
 from jqcli.core.exact import load_exact
 from jqcli.core.record import timestamp
-from jqcli.core.tally import ErrorGroup, Snapshot, WorkerRow
+from jqcli.core.tally import ErrorGroup, FlowState, Parked, Snapshot, WorkerRow
 from jqcli.edge.digest import summary_object
 from jqcli.edge.line import to_json
 from jqcli.edge.runtime import Birth, birth_of, is_alive, status_paths
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 4 << 20
 _SAME = ("waiting", "in_flight", "fraction", "eta", "state")
+_ROWS = {"keys": Parked, "lanes": Share, "breakers": Share}  # of the flow, lists of what
 _COUNTS = (
     *("read", "completed", "duplicate", "skipped", "dead", "unfinished", "settled_before"),
     *("attempts", "retries", "crashes", "timeouts"),
@@ -134,9 +136,15 @@ def _snapshot_of(said: dict[str, Any]) -> Snapshot:
         workers=tuple(_make(WorkerRow, row) for row in said["workers"]),
         errors=tuple(_make(ErrorGroup, group) for group in said["errors"]),
         **counts,
+        flow=_flow_of(said["flow"]) if "flow" in said else None,
         **{name: said[name] for name in _SAME},
         **{name: said["latency"][name] for name in ("p50", "p95", "p99")},
     )
+
+
+def _flow_of(said: dict[str, Any]) -> FlowState:
+    rows = {name: tuple(_make(kind, each) for each in said[name]) for name, kind in _ROWS.items()}
+    return FlowState(**{each.name: said[each.name] for each in fields(FlowState)} | rows)
 
 
 def _make(kind: Callable[..., Any], said: dict[str, Any]) -> Any:

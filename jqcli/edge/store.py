@@ -107,7 +107,8 @@ class Store:
             self.close()
             raise
 
-    def _set_up(self) -> None:
+    def _check_made(self) -> bool:
+        """Tell whether there is anything in the file; raises errors where it is not ours, or a newer one."""
         (application,) = self.sql.execute("pragma application_id").fetchone()
         (version,) = self.sql.execute("pragma user_version").fetchone()
         (tables,) = self.sql.execute("select count(*) from sqlite_schema").fetchone()
@@ -117,6 +118,10 @@ class Store:
             raise FileError(f"{self.path}: made by a newer jq-run (schema {version}, here {SCHEMA}); update this one")
         if tables and version < SCHEMA:
             raise FileError(f"{self.path}: made by an older jq-run (schema {version}); move it away to begin a new one")
+        return bool(tables)
+
+    def _set_up(self) -> None:
+        tables = self._check_made()
         if not tables:
             self.sql.execute(f"pragma page_size = {_PAGE}")
             self.sql.execute("pragma auto_vacuum = incremental")

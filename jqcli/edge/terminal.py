@@ -12,6 +12,8 @@ import select
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from jqcli.edge.charset import PLAIN, is_ascii_only
+
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -34,7 +36,7 @@ class Terminal:
     Writing raises OSError once the terminal is gone.
     """
 
-    encoding = "utf-8"
+    encoding, errors = ("ascii", PLAIN) if is_ascii_only() else ("utf-8", "backslashreplace")
 
     def __init__(self, stream: TextIO) -> None:
         stream.flush()
@@ -72,7 +74,7 @@ class Terminal:
 
     def write(self, text: str) -> int:
         """Keep the text until `flush`."""
-        self._pending += text.encode(self.encoding, "backslashreplace")
+        self._pending += text.encode(self.encoding, self.errors)
         return len(text)
 
     def flush(self) -> None:

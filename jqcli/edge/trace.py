@@ -49,7 +49,7 @@ class Trace:
         ]
         self._lanes |= {row.number: row.pid for row in snapshot.workers}
         counts = {"in flight": snapshot.in_flight, "waiting": snapshot.waiting, "dead": snapshot.dead}
-        at = snapshot.elapsed * 1e6
+        at = round(snapshot.elapsed * 1e6)
         events += [
             {"ph": "C", "name": name, "pid": self._pid, "tid": _PARENT, "ts": at, "args": {name: count}}
             for name, count in counts.items()
@@ -60,7 +60,14 @@ class Trace:
         """Close the array."""
         self.update(snapshot)
         args = {"exit_code": exit_code}
-        last = {"ph": "i", "s": "p", "name": "end", "pid": self._pid, "tid": _PARENT, "ts": snapshot.elapsed * 1e6}
+        last = {
+            "ph": "i",
+            "s": "p",
+            "name": "end",
+            "pid": self._pid,
+            "tid": _PARENT,
+            "ts": round(snapshot.elapsed * 1e6),
+        }
         self._file.append([to_json(last | {"args": args}), b"]\n"])
         self._file.close()
 
@@ -68,21 +75,23 @@ class Trace:
         """Return the slice of an attempt, or the mark of a dead job; None for what is not drawn."""
         if change.event not in _DRAWN:
             return None
+        at = self._moment(change.at)
+        begin = at if change.began_at is None else self._moment(change.began_at)
         event: dict[str, object] = {
             "name": str(change.id),
             "cat": change.event,
             "pid": self._pid,
             "tid": _PARENT if change.worker is None else change.worker + 1,
-            "ts": self._moment(change.at if change.began_at is None else change.began_at),
+            "ts": begin,
         }
         args = {"key": change.key, "attempt": change.attempt, "duration": change.duration, **change.detail}
         if change.began_at is None:
             return event | {"ph": "i", "s": "p", "args": args}
-        return event | {"ph": "X", "dur": round((change.at - change.began_at) * 1e6, 3), "args": args}
+        return event | {"ph": "X", "dur": at - begin, "args": args}
 
-    def _moment(self, at: float) -> float:
-        """Return microseconds since the run began."""
-        return round((at - self._started_at) * 1e6, 3)
+    def _moment(self, at: float) -> int:
+        """Return microseconds since the run began; whole ones, as a viewer drops a slice that begins within another."""
+        return round((at - self._started_at) * 1e6)
 
     def _name(self, kind: str, lane: int, name: str) -> dict[str, object]:
         return {"ph": "M", "name": kind, "pid": self._pid, "tid": lane, "args": {"name": name}}

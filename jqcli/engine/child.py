@@ -20,8 +20,11 @@ from jqcli.engine.memory import Memory, create_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jqcli.engine.ear import Ear
+
 _RECEIVE_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
+_LOOK_EVERY = 0.005  # seconds, where the kernel tells nothing of a death
 # The package may be on the parent's path alone; last, so that it hides nothing. Collecting garbage while modules and
 # handlers are loaded finds none, and takes its time.
 _START = "import gc, sys; gc.disable(); sys.path.append(sys.argv.pop()); from jqcli.engine.worker import main; main()"
@@ -31,11 +34,33 @@ _PACKAGE_FOLDER = str(Path(jqcli.__file__).resolve().parents[1])
 class Child:
     """A spawned worker with a channel and a memory of its own.
 
-    It leads a process group, so that what it forks can be ended with it. What it prints, to stdout too, goes to
-    `stderr_fd`.
+    It leads a process group, so that what it forks can be ended with it. What it prints, to stdout too, goes to the
+    `ear`, or to stderr where there is none.
     """
 
-    def __init__(self, setup: bytes, frame_limit: int, stderr_fd: int) -> None:
+    def __init__(self, setup: bytes, frame_limit: int, ear: Ear | None) -> None:
+        self.ear = ear
+        try:
+            self.channel = self._start()
+        except BaseException:
+            if ear is not None:
+                ear.close()
+            raise
+        finally:
+            if ear is not None:
+                ear.shut()
+        self.pid = self._process.pid
+        self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+        self._decoder = Decoder(frame_limit)
+        self._outbox = bytearray()
+        self.heard_at = self.sent_at = time.monotonic()
+        self.is_broken = False
+        self._is_shut = False
+        self.send(pack(Kind.SETUP, setup))
+
+    def _start(self) -> socket.socket:
+        """Start the process and return our end of its channel."""
+        voice_fd, stderr_fd = (-1, 2) if self.ear is None else (self.ear.voice_end, self.ear.pipe_end)
         ours, theirs = socket.socketpair()
         memory_fd = create_file()
         try:
@@ -49,6 +74,7 @@ class Child:
                 _START,
                 str(theirs.fileno()),
                 str(memory_fd),
+                str(voice_fd),
                 str(os.getpid()),
                 _PACKAGE_FOLDER,
             ]
@@ -57,7 +83,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=stderr_fd,
                 stderr=stderr_fd,
-                pass_fds=(theirs.fileno(), memory_fd),
+                pass_fds=(theirs.fileno(), memory_fd, *(() if self.ear is None else (voice_fd,))),
                 process_group=0,
             )
         except BaseException:
@@ -66,15 +92,7 @@ class Child:
         finally:
             theirs.close()
             os.close(memory_fd)
-        self.pid = self._process.pid
-        self.channel = ours
-        self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
-        self._decoder = Decoder(frame_limit)
-        self._outbox = bytearray()
-        self.heard_at = self.sent_at = time.monotonic()
-        self.is_broken = False
-        self._is_shut = False
-        self.send(pack(Kind.SETUP, setup))
+        return ours
 
     @property
     def is_inside_frame(self) -> bool:
@@ -147,13 +165,18 @@ class Child:
         self._break()
 
     def wait_for_end(self, timeout: float) -> None:
-        """Wait until the process has ended, `timeout` seconds at most, without reaping it."""
-        if self.death_fd is not None:
-            select.select([self.death_fd], [], [], timeout)
-            return
+        """Wait until the process has ended, `timeout` seconds at most, without reaping it; what it prints is heard."""
         deadline = time.monotonic() + timeout
-        while not self.is_dead and time.monotonic() < deadline:
-            time.sleep(0.005)
+        while not self.is_dead and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            if self.death_fd is not None:
+                poll.register(self.death_fd, select.POLLIN)
+            if self.ear is not None:
+                self.ear.listen()
+                self.ear.read_pipe()
+                for fd in self.ear.fds[: 1 if self.ear.is_over else 2]:
+                    poll.register(fd, select.POLLIN)
+            poll.poll(1000 * (left if self.death_fd is not None else min(left, _LOOK_EVERY)))
 
     def kill(self) -> None:
         """Kill the worker and what it forked, as far as that stayed in its group."""
@@ -176,6 +199,8 @@ class Child:
     def close(self) -> None:
         """Let go of the channel and the pidfd; the memory goes with the last record that stands there."""
         self.channel.close()
+        if self.ear is not None:
+            self.ear.close()
         if self.death_fd is not None:
             os.close(self.death_fd)
             self.death_fd = None

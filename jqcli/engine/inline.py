@@ -23,6 +23,7 @@ from jqcli.engine.ledger import Ledger
 from jqcli.engine.memory import REVOKED, Memory, Writer, create_file
 from jqcli.engine.printing import open_heedless, printing
 from jqcli.engine.runner import Runner
+from jqcli.engine.voice import Listener, Voice
 from jqcli.engine.worker import load_handlers
 from jqcli.errors import FileError, StopNow
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from jqcli.core.effect import Attempt, Limits, Work
     from jqcli.core.event import Event
+    from jqcli.engine.ear import Hear
     from jqcli.engine.setup import Setup, Specs
     from jqcli.policy import Policy
 
@@ -42,7 +44,7 @@ _STOPPED = Cause("stop", "jqcli.Stopped", "the run was stopped")
 class Inline:
     """One worker without a process; its attempts are made inside `advance`."""
 
-    def __init__(self, setup: Setup, specs: Specs) -> None:
+    def __init__(self, setup: Setup, specs: Specs, hear: Hear | None = None) -> None:
         self._setup = setup
         self._specs = specs
         try:
@@ -57,12 +59,23 @@ class Inline:
         self._runner: Runner | None = None
         self.is_attempting = False
         self._streams = open_heedless(1), open_heedless(2)
+        self._voice: Voice | None = None
+        if hear is not None:
+            listener = Listener(0)
+            self._voice = voice = Voice(lambda data: hear(listener.take(data)))
+            # To stderr as well: what a debugger asks has to be seen.
+            out, err = self._streams
+            self._streams = voice.open_stream("stdout", 1, out), voice.open_stream("stderr", 2, err)
 
     def start(self, is_wanted: Callable[[], bool]) -> dict[str | None, Policy]:  # noqa: ARG002 - the protocol's
         """Load the handlers; raises HandlerLoadError."""
         with self._attempting():
             handlers = load_handlers(self._specs)
-        self._runner = Runner(self._setup, handlers, self._writer, self._hear)
+            if self._voice is not None and self._setup.wants_logging:
+                from jqcli.engine.logged import take_logging  # noqa: PLC0415 - costs 8 ms, and few runs want it
+
+                take_logging(self._voice)
+        self._runner = Runner(self._setup, handlers, self._writer, self._hear, self._voice)
         return {name: handler.policy for name, handler in handlers.items()}
 
     def room(self, now: float) -> int:  # noqa: ARG002 - the protocol's

@@ -18,6 +18,7 @@ from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
 from jqcli.engine.cause import Cause, crash
 from jqcli.engine.child import Child
+from jqcli.engine.ear import Ear
 from jqcli.engine.frame import HEADER, FrameError, Kind, pack
 from jqcli.engine.keeper import Keeper
 from jqcli.engine.ledger import Ledger
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jqcli.core.effect import Attempt, Limits, Work
+    from jqcli.engine.ear import Hear
 
 _REAP_LIMIT = 1.0
 _CLOSE_LIMIT = 2.0
@@ -53,7 +55,7 @@ class Pool:
         setup: bytes,
         max_result: int,
         selector: selectors.BaseSelector,
-        stderr_fd: int = 2,
+        hear: Hear | None = None,
         *,
         is_eager: bool = False,
     ) -> None:
@@ -61,7 +63,7 @@ class Pool:
         self._frame_limit = 2 * max_result + (64 << 20)
         self._selector = selector
         self._wire = Wire(selector)
-        self._stderr_fd = stderr_fd
+        self._hear_print = hear
         self._workers: list[Worker] = []
         self.holders: dict[int, int] = {}
         self._events: list[Event] = []
@@ -253,9 +255,12 @@ class Pool:
             raise FileError(f"cannot start a worker: {error.strerror}") from error
 
     def _spawn(self, number: int) -> None:
-        child = Child(self._setup, self._frame_limit, self._stderr_fd)
+        ear = None if self._hear_print is None else Ear(number, self._hear_print)
+        child = Child(self._setup, self._frame_limit, ear)
         self._keeper.add(child.pid)
         worker = Worker(number, child, Ledger(child.memory), time.monotonic())
+        if ear is not None:
+            ear.ledger = worker.ledger
         self._workers.append(worker)
         self._wire.connect(child, lambda mask: self._serve(worker, mask), lambda _: self._mark_dead(worker))
 
@@ -267,6 +272,9 @@ class Pool:
         """Read what a worker says, and send what waits for it."""
         if mask & selectors.EVENT_WRITE:
             worker.child.flush()
+        ear = worker.child.ear
+        if ear is not None:
+            ear.listen()
         try:
             for kind, body in worker.child.receive():
                 self._hear(worker, kind, body)
@@ -274,6 +282,8 @@ class Pool:
             self._end(worker, crash(f"the worker sent {error}"))
             worker.is_garbled = True
             worker.child.mute()
+        if ear is not None:
+            ear.read_pipe()
         self._wire.adjust(worker.child)
 
     def _hear(self, worker: Worker, kind: Kind, body: bytes) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from jqcli.engine.handler import Handler
     from jqcli.engine.setup import Setup
+    from jqcli.engine.voice import Voice
 
 # A finished record is told after 50 ms at latest.
 TELL_NS = 50_000_000
@@ -78,7 +79,12 @@ class Runner:
     """Prepares and runs batches; speaks through `send`, which takes whole frames."""
 
     def __init__(
-        self, setup: Setup, handlers: dict[str | None, Handler], writer: Writer, send: Callable[[bytes], None]
+        self,
+        setup: Setup,
+        handlers: dict[str | None, Handler],
+        writer: Writer,
+        send: Callable[[bytes], None],
+        voice: Voice | None = None,
     ) -> None:
         self._setup = setup
         self._handlers = handlers
@@ -86,6 +92,10 @@ class Runner:
         self._send = send
         self._held: dict[int, Prepared] = {}
         self._is_revoked = False
+        self._running: _Run | None = None
+        self._voice = voice
+        if voice is not None:
+            voice.find_job = self.find_job
         self._announced = b""
         self._mark = "m" + os.urandom(8).hex()
         self._head = b'{"id":%b,"key":"' + setup.tag.encode() + b':%b","status":'
@@ -105,6 +115,25 @@ class Runner:
             self._is_revoked = False
         elif not self._is_revoked:
             self._deed[kind](body)
+            self._running = None
+            if self._voice is not None:
+                self._voice.settle()
+
+    def find_job(self) -> tuple[bytes, str, int] | None:
+        """Return id (as JSON), key and attempt of the job that this process is at; None where it is at none."""
+        run = self._running
+        if run is None:
+            return None
+        spot = run.told + run.failed + len(run.durations)  # each attempt that ended is one of these
+        if spot >= len(run.order):
+            return None
+        index = run.order[spot]
+        return run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot)
+
+    def _key_of(self, run: _Run, index: int) -> str:
+        # As it stands in the record, between quotes and maybe with another member behind it.
+        key = orjson.loads(b'{"key":"%b"}' % run.prepared.keys[index])["key"]
+        return f"{self._setup.tag}:{key}"
 
     def close(self) -> None:
         """Leave the handlers that are context managers."""
@@ -182,6 +211,7 @@ class Runner:
             arguments, heads = [arguments[index] for index in order], [heads[index] for index in order]
         note = run.durations.append
         writer.mark(0)
+        self._running = run
         words[RUNNING] = run.batch + 1
         at, write = writer.head, writer.write
         now = clock()
@@ -249,11 +279,10 @@ class Runner:
     def _make_context(self, run: _Run, index: int, asks: Asks, handler: Handler) -> Context:
         asked = Policy(max_attempts=asks.max_attempts, timeout=asks.timeout)
         policy = asked.over(handler.policy).over(DEFAULTS)
-        key = run.prepared.keys[index].partition(b'"')[0]
         ends = (None if policy.timeout is None else time.time() + policy.timeout, self._setup.deadline_at)
         return Context(
             id=load_exact(run.prepared.ids[index]),
-            key=f"{self._setup.tag}:{key.decode()}",
+            key=self._key_of(run, index),
             attempt=1 if run.attempts is None else run.attempts[index],
             max_attempts=policy.max_attempts or 1,
             deadline_at=min((end for end in ends if end is not None), default=None),
@@ -336,5 +365,8 @@ class Runner:
 
 
 def _make_tail(run: _Run, spot: int, us: int) -> bytes:
-    attempts = 1 if run.attempts is None else run.attempts[run.order[spot]]
-    return b',"attempts":%d,"duration":%.6f}\n' % (attempts, us / 1e6)
+    return b',"attempts":%d,"duration":%.6f}\n' % (_attempt_of(run, spot), us / 1e6)
+
+
+def _attempt_of(run: _Run, spot: int) -> int:
+    return 1 if run.attempts is None else run.attempts[run.order[spot]]

@@ -14,7 +14,7 @@ Specs = dict[str | None, tuple[str, Policy]]
 
 
 class Setup(NamedTuple):
-    """How lines become jobs and jobs become records."""
+    """How lines become jobs and jobs become records; `wants_logging` is whether somebody hears what handlers log."""
 
     tag: str
     scheme: Scheme
@@ -22,6 +22,7 @@ class Setup(NamedTuple):
     stems: tuple[str, ...]
     max_result: int
     deadline_at: float | None = None
+    wants_logging: bool = False
 
 
 def pack_setup(setup: Setup, specs: Specs) -> bytes:

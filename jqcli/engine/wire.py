@@ -22,10 +22,15 @@ class Wire:
         self._selector.register(child.channel, selectors.EVENT_READ, serve)
         if child.death_fd is not None:
             self._selector.register(child.death_fd, selectors.EVENT_READ, mark_dead)
+        if child.ear is not None:
+            for fd in child.ear.fds:
+                self._selector.register(fd, selectors.EVENT_READ, lambda _: serve(0))
         self.adjust(child)
 
     def adjust(self, child: Child) -> None:
-        """Ask for writability only while something waits; a broken channel is no longer listened to."""
+        """Ask for writability only while something waits; what is broken or closed is no longer listened to."""
+        if child.ear is not None and child.ear.is_over and child.ear.fds[1] in self._selector.get_map():
+            self._selector.unregister(child.ear.fds[1])
         if child.is_broken:
             if child.channel in self._selector.get_map():
                 self._selector.unregister(child.channel)
@@ -37,7 +42,7 @@ class Wire:
 
     def disconnect(self, child: Child) -> None:
         """Watch a dead child no more, and close what leads to it."""
-        for fileobj in (child.channel, child.death_fd):
+        for fileobj in (child.channel, child.death_fd, *(() if child.ear is None else child.ear.fds)):
             if fileobj is not None and fileobj in self._selector.get_map():
                 self._selector.unregister(fileobj)
         child.close()

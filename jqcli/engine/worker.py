@@ -22,10 +22,12 @@ from jqcli.engine.memory import Writer
 from jqcli.engine.printing import let_print
 from jqcli.engine.runner import Runner
 from jqcli.engine.setup import unpack_setup
+from jqcli.engine.voice import open_voice
 from jqcli.errors import HandlerLoadError, printable
 
 if TYPE_CHECKING:
     from jqcli.engine.setup import Specs
+    from jqcli.engine.voice import Voice
 
 _KINDS = {int(kind): kind for kind in Kind}
 _PR_SET_PDEATHSIG = 1
@@ -51,16 +53,16 @@ def main() -> None:
 
 
 def _serve() -> None:
-    channel_fd, memory_fd, parent = map(int, sys.argv[1:4])
+    channel_fd, memory_fd, voice_fd, parent = map(int, sys.argv[1:5])
     _settle_in(parent)
-    let_print()
+    voice = _open_voice(voice_fd)
     channel = socket.socket(fileno=channel_fd)
     channel.set_inheritable(False)
     writer = Writer(memory_fd)
     writer.forbid_forks()
     os.close(memory_fd)
     kind, body = _receive(channel)
-    runner = _set_up(body, writer, channel)
+    runner = _set_up(body, writer, channel, voice)
     while runner is not None:
         kind, body = _receive(channel)
         if kind is Kind.STOP:
@@ -96,7 +98,17 @@ def _settle_in(parent: int) -> None:
         file.write("500")
 
 
-def _set_up(data: bytes, writer: Writer, channel: socket.socket) -> Runner | None:
+def _open_voice(fd: int) -> Voice | None:
+    """Let handlers print: through a voice, where the parent listens."""
+    if fd < 0:
+        let_print()
+        return None
+    voice = open_voice(fd)
+    sys.stdout, sys.stderr = voice.open_stream("stdout", 1), voice.open_stream("stderr", 2)
+    return voice
+
+
+def _set_up(data: bytes, writer: Writer, channel: socket.socket, voice: Voice | None) -> Runner | None:
     """Load the handlers and say so; None where that failed, which is said as well."""
     setup, specs, path = unpack_setup(data)
     sys.path[:] = path
@@ -107,8 +119,12 @@ def _set_up(data: bytes, writer: Writer, channel: socket.socket) -> Runner | Non
         channel.sendall(pack(Kind.LOST, orjson.dumps(printable(str(error)))))
         return None
     policies = [[name, handler.policy.to_dict()] for name, handler in handlers.items()]
+    if voice is not None and setup.wants_logging:
+        from jqcli.engine.logged import take_logging  # noqa: PLC0415 - costs 8 ms, and few runs want it
+
+        take_logging(voice)
     gc.collect()
     gc.freeze()
     gc.enable()
     channel.sendall(pack(Kind.READY, orjson.dumps(policies)))
-    return Runner(setup, handlers, writer, channel.sendall)
+    return Runner(setup, handlers, writer, channel.sendall, voice)

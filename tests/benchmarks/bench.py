@@ -223,6 +223,32 @@ def rows_live(bench):
     yield "live table on", "costs under 2 %", f"{best - 1:+.1%}", f"{middle - 1:+.1%}", detail
 
 
+def rows_top(bench):
+    """A run that `top` is attached to against one that nobody looks at."""
+    source, status = bench.input(bench.jobs), bench.folder / "status.json"
+    command = bench.jq_run(source, "--status-file", status.name)
+    watchers = {"watched": [*JQ_RUN, "top", str(status)], "alone": None}
+    found = {name: [] for name in watchers}
+    for _ in range(bench.runs):
+        for name, watcher in watchers.items():
+            bench.clean()
+            found[name].append(process.time_watched(command, watcher, status, bench.folder, bench.env))
+    walls, runs, tops = ({name: [each[at] for each in took] for name, took in found.items()} for at in range(3))
+    goal = "costs under 2 %"
+    for what, times in (("wall clock", walls), ("CPU of the run", runs)):
+        best, middle = ratio(times["watched"], times["alone"])
+        detail = f"{min(times['alone']):.2f} s alone"
+        yield f"top attached, {what}", goal, f"{best - 1:+.1%}", f"{middle - 1:+.1%}", detail
+    own = tops["watched"]
+    yield (
+        "top's own CPU, start included",
+        "",
+        f"{min(own):.2f} s",
+        f"{median(own):.2f} s",
+        f"{median(walls['watched']):.1f} s",
+    )
+
+
 def rows_resume(bench):
     """A finished run gone on with: reading back alone, and the whole command again."""
     source, one = bench.input(bench.jobs), bench.input(1)
@@ -381,6 +407,7 @@ ROWS = {
     "noop": rows_noop,
     "busy": rows_busy,
     "live": rows_live,
+    "top": rows_top,
     "resume": rows_resume,
     "verify": rows_verify,
     "durability": rows_durability,

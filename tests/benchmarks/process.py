@@ -79,6 +79,41 @@ def time_on_terminal(command, folder, env, rows=24, columns=80):
     return seconds, sum(seen)
 
 
+def time_watched(command, watcher, ready, folder, env, rows=24, columns=80):
+    """Return (seconds, its CPU seconds, the watcher's CPU seconds) of a command at which a watcher looks, or none.
+
+    The watcher starts when the file `ready` is there, and ends with the command; its terminal is read.
+    """
+    ready.unlink(missing_ok=True)
+    quiet = {"cwd": folder, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = time.perf_counter()
+    child = subprocess.Popen(command, env=env, **quiet)
+    other = reader = None
+    if watcher is not None:
+        while not ready.exists() and child.poll() is None:
+            time.sleep(0.001)
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        seen = []
+        other = subprocess.Popen(watcher, env=env | {"TERM": "xterm-256color"}, **quiet | {"stdout": slave})
+        os.close(slave)
+        reader = threading.Thread(target=drain, args=(master, seen))
+        reader.start()
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
+    expect(os.waitstatus_to_exitcode(status), command)
+    watching = 0.0
+    if other is not None:
+        _, status, watched = os.wait4(other.pid, 0)
+        reader.join()
+        os.close(master)
+        expect(os.waitstatus_to_exitcode(status), watcher)
+        if not seen:
+            raise FailedError(f"{' '.join(watcher)}: showed nothing")
+        watching = watched.ru_utime + watched.ru_stime
+    return seconds, usage.ru_utime + usage.ru_stime, watching
+
+
 def parents():
     """Return {pid: parent's pid} of every process."""
     found = {}

@@ -17,7 +17,7 @@ from jqcli.edge.metrics import Last, MetricsFile, expose
 from jqcli.edge.scrape import Endpoint
 from jqcli.errors import UsageError
 from tests.command import wait_for
-from tests.edge.snapshot import HOSTILE, take_hostile_snapshot, take_snapshot
+from tests.edge.snapshot import HOSTILE, take_flow, take_hostile_snapshot, take_snapshot
 
 
 def take_full_snapshot(**changes):
@@ -46,7 +46,16 @@ def is_right(text):
 
 
 @pytest.mark.parametrize("last", [Last(), Last(1.5e9, 1.25e9, 74)])
-@pytest.mark.parametrize("snapshot", [take_full_snapshot(), take_snapshot(), take_hostile_snapshot(HOSTILE[:-1])])
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        take_full_snapshot(),
+        take_snapshot(),
+        take_hostile_snapshot(HOSTILE[:-1]),
+        take_full_snapshot(flow=take_flow()),
+        take_snapshot(flow=take_flow(HOSTILE)),
+    ],
+)
 def test_promtool_finds_nothing_to_complain_about(snapshot, last):
     assert is_right(expose(snapshot, last, {}, is_running=True))
     assert is_right(expose(snapshot, last, {"name": 'a"b\\c\nd'}, is_running=False))
@@ -61,6 +70,27 @@ def test_every_family_has_its_help_and_type_once_and_before_its_samples():
         elif not line.startswith("# TYPE "):
             assert line.startswith(seen[-1]), line
     assert len(seen) == len(set(seen)) == sum(line.startswith("# TYPE ") for line in lines)
+
+
+def test_limits_breakers_budget_level_and_what_is_set_aside_are_told_where_there_are_any():
+    plain = values_of(expose(take_snapshot(), Last(), {}, is_running=True).decode())
+    told = values_of(expose(take_snapshot(flow=take_flow()), Last(), {}, is_running=True).decode())
+    assert {name: told[name] for name in told.keys() - plain.keys()} == {
+        'jqcli_held_jobs{by="rate"}': 12,
+        'jqcli_held_jobs{by="breaker"}': 3,
+        'jqcli_held_jobs{by="retry_budget"}': 1,
+        'jqcli_lane_jobs{kind="tenant",of="acme"}': 11,
+        'jqcli_lane_jobs{kind="handler",of=""}': 2,
+        'jqcli_lane_jobs{kind="rest",of=""}': 3,
+        'jqcli_breaker_open{kind="user.id",of="acme"}': 1,
+        'jqcli_breaker_open{kind="rest",of=""}': 1,
+        "jqcli_breaker_trips_total": 4,
+        "jqcli_breaker_probes_total": 5,
+        "jqcli_rate_limited_total": 6,
+        "jqcli_set_aside_jobs": 8,
+        "jqcli_level_jobs": 7,
+        "jqcli_retry_budget_left": 9.5,
+    }
 
 
 def test_the_histogram_counts_every_attempt_and_grows():

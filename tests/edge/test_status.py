@@ -16,7 +16,7 @@ from jqcli.edge.runtime import Birth, birth_of, is_alive, own_folder, status_pat
 from jqcli.edge.status import About, StatusFile, read_status, running_runs, status_object
 from jqcli.edge.whole import replace_file
 from jqcli.errors import UsageError
-from tests.edge.snapshot import HOSTILE, take_snapshot
+from tests.edge.snapshot import HOSTILE, take_flow, take_snapshot
 
 ABOUT = About("0123456789ab", 0.0, "tasks.py:charge", ("jobs.jsonl", "more.jsonl"), "out.jsonl", "jobs.dlq.jsonl")
 
@@ -37,8 +37,9 @@ def write_status(path, **changes):
     return path
 
 
-def test_a_screen_can_draw_what_was_read_as_if_it_were_there(tmp_path):
-    snapshot = take_snapshot("job \u202e 8")
+@pytest.mark.parametrize("flow", [None, take_flow()])
+def test_a_screen_can_draw_what_was_read_as_if_it_were_there(tmp_path, flow):
+    snapshot = take_snapshot("job \u202e 8", flow=flow)
     StatusFile(str(tmp_path / "s.json"), ABOUT, print, is_own=False).update(snapshot)
     status = read_status(str(tmp_path / "s.json"))
     assert status.snapshot == snapshot

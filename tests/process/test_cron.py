@@ -57,7 +57,7 @@ def test_a_thousand_different_errors_are_one_digest_under_25_lines(folder, quiet
     assert len(mail.splitlines()) < 25
     assert mail.startswith("jq-run: finished with 1,000 dead letters")
     assert mail.replace("\n", "").isprintable()
-    assert "… and 196 more groups" in mail
+    assert "... and 196 more groups" in mail
     assert "results.jsonl" in mail
     assert "jq-run dlq retry" in mail
 

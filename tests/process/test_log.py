@@ -12,7 +12,6 @@ import pytest
 
 from jqcli.core.change import Change
 from jqcli.edge.log import EventFile, LineFile
-from tests.command import wait_for
 
 JOBS = [
     *({"n": n} for n in range(30)),
@@ -101,27 +100,6 @@ def test_moments_are_in_order_within_each_job_and_durations_are_kept(told):
         at[event["job"]] = event["at"]
 
 
-def test_the_trace_keeps_to_the_trace_event_format(told):
-    """As its document says of each phase: which members there are, and of which types."""
-    trace = json.loads((told / "trace.json").read_text())
-    for event in trace:
-        assert isinstance(event["name"], str)
-        assert isinstance(event["pid"], int)
-        assert isinstance(event["tid"], int)
-        assert event["ph"] in ("X", "i", "C", "M")
-        if event["ph"] == "M":
-            assert event["name"] in ("process_name", "thread_name")
-            assert isinstance(event["args"]["name"], str)
-        else:
-            assert event["ts"] >= 0
-        if event["ph"] == "X":
-            assert event["dur"] >= 0
-        if event["ph"] == "i":
-            assert event["s"] in ("g", "p", "t")
-        if event["ph"] == "C":
-            assert all(isinstance(value, int) for value in event["args"].values())
-
-
 def test_the_trace_has_a_named_lane_a_worker_in_which_attempts_do_not_overlap(told):
     trace = json.loads((told / "trace.json").read_text())
     names = {event["tid"]: event["args"]["name"] for event in trace if event["name"] == "thread_name"}
@@ -162,18 +140,6 @@ def test_a_log_in_text_is_one_harmless_line_an_event_and_is_appended_to(folder):
     (failed, _) = [line for line in lines if " event=failed " in line]
     assert "job=jobs:1 " in failed
     assert r'message="\u001b[2J\nmore \u202e"' in failed
-
-
-def test_what_a_killed_run_left_of_its_trace_can_still_be_read(folder):
-    folder.write("jobs.jsonl", [{"n": 1}, {"n": 2}, {"do": "wait", "file": "go"}])
-    child = folder.start("jobs.jsonl", "-o", "r.jsonl", "-b", "1", "--trace", "trace.json")
-    path = folder / "trace.json"
-    wait_for(lambda: path.exists() and path.read_text().count('"ph":"X"') == 2)
-    child.kill()
-    child.wait()
-    text = path.read_text()
-    assert text.endswith(",\n")
-    assert sum(event["ph"] == "X" for event in json.loads(text.removesuffix(",\n") + "]")) == 2
 
 
 def test_a_file_that_is_full_is_said_once_and_does_not_stop_the_run(tmp_path):

@@ -15,6 +15,7 @@ from jqcli.edge.status import read_status
 from tests.command import wait_for
 from tests.edge.test_metrics import values_of
 from tests.page import Page
+from tests.process.test_cron import monitor
 
 COUNTS = (
     *("read", "completed", "duplicate", "skipped", "dead", "unfinished"),
@@ -86,6 +87,78 @@ def told_by_report(path, summary):
     if summary["attempts"]:
         assert found["histogram"][-1][1] == summary["attempts"]
     return {name: found[name] for name in COUNTS}
+
+
+OUTCOMES = ("completed", "duplicate", "skipped", "dead")
+SEEN = ("--status-file", "s.json", "--metrics-file", "m.prom", "--progress", "json", "--summary", "json")
+SEEN += ("--events", "e.jsonl", "--trace", "t.json", "--log-file", "l.jsonl", "--log-format", "json")
+SEEN += ("--report", "report.html")
+
+
+def run_seen(folder, *words, code):
+    """Run a command, hold against each other all that shows numbers of it, and return the summary's."""
+    with monitor() as (url, asked):
+        ran = folder.run(*words, *SEEN, "--ping", url, code=code, limit=60)
+    summary = {name: ran.summary[name] for name in COUNTS}
+    progress = [json.loads(line) for line in ran.err.splitlines() if line.startswith('{"elapsed"')][-1]
+    assert {name: progress[name] for name in COUNTS} == summary
+    assert {name: json.loads((folder / "s.json").read_text())[name] for name in COUNTS} == summary
+    top = json.loads(folder.run("top", "./s.json", "--json", deed=False, code=0).out)
+    assert {name: top[name] for name in COUNTS} == summary
+    assert told_by_table(folder / "s.json") == summary
+    assert told_by_metrics((folder / "m.prom").read_text()) == summary
+    assert {name: asked[-1][1][name] for name in COUNTS} == summary
+    ended = json.loads((folder / "l.jsonl").read_text().splitlines()[-1])
+    assert ended["event"] == "ended"
+    assert {name: ended[name] for name in COUNTS if name != "timeouts"} == {
+        n: summary[n] for n in COUNTS if n != "timeouts"
+    }
+    slices = [event for event in json.loads((folder / "t.json").read_text()) if event["ph"] == "X"]
+    assert len(slices) == summary["attempts"]
+    counted = {name: ran.summary[name] for name in (*COUNTS, "settled_before")}
+    assert told_by_report(folder / "report.html", counted) == summary
+    return ran.summary
+
+
+def told_by_verify(folder, *words):
+    said = json.loads(folder.run("verify", *words, "--json", deed=False, code=0).out)
+    assert said["findings"] == 0
+    return {name: said[name] for name in OUTCOMES} | {"read": said["lines"]}
+
+
+def test_a_run_its_continuation_and_its_redrive_tell_one_tally_in_every_place(folder):
+    """With crashes, retries, timeouts and duplicates of what lives and what is dead."""
+    jobs = [*JOBS, *({"do": "flaky", "times": 3, "n": n % 4} for n in range(8)), {"do": "die_once", "n": 7}]
+    folder.write("jobs.jsonl", [*jobs, {"do": "kill_self"}])
+    words = ("-t", "1s", "-r", "3", "--backoff-base", "5ms", "--backoff-max", "10ms")
+    files = ("-o", "results.jsonl", "-d", "jobs.dlq.jsonl")
+    first = run_seen(folder, "jobs.jsonl", *files, *words, code=1)
+    assert min(first[name] for name in ("crashes", "retries", "timeouts", "duplicate", "dead")) >= 1
+    assert told_by_events(folder / "e.jsonl", first) == {name: first[name] for name in COUNTS}
+    told = told_by_verify(folder, "jobs.jsonl", *files)
+    assert told == {name: first[name] for name in told}
+
+    folder.write("before.json", json.dumps({name: first[name] for name in OUTCOMES}))
+    with (folder / "jobs.jsonl").open("a") as file:
+        file.write('{"n": 1000}\n{"n": 1}\n{"do": "flaky", "times": 3, "n": 1}\n')
+    second = run_seen(folder, "jobs.jsonl", *files, *words, code=1)
+    assert second["settled_before"] == first["read"]
+    assert told_by_events(folder / "e.jsonl", second) == {name: second[name] for name in COUNTS}
+    told = told_by_verify(folder, "jobs.jsonl", *files)
+    assert told == {name: second[name] for name in told}
+
+    redrive = run_seen(folder, "dlq", "retry", "jobs.dlq.jsonl", *words, "-r", "4", code=1)
+    assert redrive["completed"] >= 4
+    assert redrive["duplicate"] >= 4
+    assert min(redrive["crashes"], redrive["dead"]) >= 1
+    assert redrive["read"] + redrive["settled_before"] >= second["dead"] - 1  # a line that is no JSON has no job
+    folder.write("before.json", "{}")
+    assert told_by_events(folder / "e.jsonl", redrive) == {name: redrive[name] for name in COUNTS}
+    told = told_by_verify(folder, "jobs.jsonl", *files)
+    assert told["read"] == second["read"]
+    for name in ("completed", "duplicate", "skipped"):
+        assert told[name] == second[name] + redrive[name], name
+    assert told["dead"] == second["dead"] - redrive["completed"] - redrive["duplicate"] - redrive["skipped"]
 
 
 @pytest.mark.parametrize("is_second", [False, True], ids=["first run", "going on"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.command import Screen, is_alive, wait_for
+from tests.edge.test_metrics import values_of
 
 WAITING = [{"n": 1}, {"n": 2}, {"do": "wait", "file": "go"}]
 
@@ -130,8 +133,27 @@ def test_top_draws_the_table_of_the_run_until_it_ends(folder, waiting):
     assert b"jobs.jsonl:3" in screen.seen
     finish(folder, waiting)
     assert screen.end() == 0
-    assert b"has ended" in screen.seen
+    assert b"has ended; last seen: 3 read, " in screen.seen
     assert screen.is_cursor_visible
+
+
+@pytest.mark.parametrize("name", ["its own file", "a named file"])
+def test_top_says_of_a_killed_run_that_it_is_gone(folder, waiting, name):
+    screen = folder.screen("top", str(waiting.pid) if name == "its own file" else "./status.json", deed=False)
+    screen.wait_for(lambda seen: b"completed" in seen and b"jobs.jsonl" in seen)
+    waiting.kill()
+    waiting.wait()
+    assert screen.end() == 0
+    assert b"is gone without a word, as if it was killed; last seen: 3 read, 2 completed" in screen.seen
+    assert screen.is_cursor_visible
+
+
+def test_top_says_with_which_code_a_run_ended_that_has_a_file_of_its_own(folder, waiting):
+    screen = folder.screen("top", "./status.json", deed=False)
+    screen.wait_for(lambda seen: b"completed" in seen and b"jobs.jsonl" in seen)
+    finish(folder, waiting)
+    assert screen.end() == 0
+    assert b"has ended with exit code 0; last seen: finished, 3 read, 3 completed" in screen.seen
 
 
 def test_ctrl_c_leaves_top_and_not_the_run(folder, waiting):
@@ -176,3 +198,28 @@ def test_a_run_does_not_need_a_runtime_directory(folder):
     folder.runtime.mkdir()
     (folder.runtime / "jqcli").write_text("not a folder")
     assert folder.run("jobs.jsonl", "-o", "r.jsonl", code=0).err == ""
+
+
+def test_metrics_name_the_first_tenants_that_wait_and_count_all_others_together(folder):
+    folder.write("jobs.jsonl", [{"tenant": f"t{n % 25}", "payload": {"n": n}} for n in range(75)])
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    limits = ("--tenant-rate", "1/h", "--burst", "1", "--retry-budget", "20%", "--breaker", "50%/10s")
+    folder.start("jobs.jsonl", "-o", "r.jsonl", *limits, "--metrics-port", port)
+
+    def scrape():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                found = values_of(answer.read().decode())
+        except OSError:
+            return None
+        return found if found.get('jqcli_held_jobs{by="rate"}') == 50 else None
+
+    found = wait_for(scrape)
+    lanes = {name: count for name, count in found.items() if name.startswith("jqcli_lane_jobs")}
+    assert sum(lanes.values()) == found["jqcli_queue_jobs"] == 50
+    assert found['jqcli_jobs_total{outcome="completed"}'] == found["jqcli_lines_read_total"] - 50
+    assert len(lanes) <= 21
+    assert lanes['jqcli_lane_jobs{kind="rest",of=""}'] >= 10
+    assert found['jqcli_breaker_open{kind="all",of=""}'] == found["jqcli_breaker_trips_total"] == 0
+    assert found["jqcli_retry_budget_left"] > 1

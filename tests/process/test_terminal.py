@@ -228,3 +228,27 @@ def test_no_escape_byte_goes_into_a_pipe_whatever_is_forced(folder, progress, en
     assert is_clean(ran.err)
     ran = folder.run("missing.jsonl", code=2, **env)
     assert "\x1b" not in ran.err
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", ""])
+def test_a_table_in_the_c_locale_is_ascii_and_fits(folder, locale):
+    folder.write(
+        "jobs.jsonl", [{"id": f"grün-{n}", "payload": {"do": "say_badly", "message": "漢" * 70}} for n in range(9)]
+    )
+    folder.write("go.jsonl", [{"do": "wait", "file": "go"}])
+    env = {"LC_ALL": locale, "LANG": ""}
+    screen = folder.screen("jobs.jsonl", "go.jsonl", *FAST, "-d", "dlq.jsonl", **env)
+    screen.wait_for(lambda seen: b"9 " in seen and b"running" in seen and b"\\u6f22" in seen and b"==" in seen)
+    folder.write("go", "")
+    assert screen.end() == 1
+    assert screen.seen.isascii()
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.seen.decode())
+    table = text[: text.index("finished with")]
+    assert max(len(line) for line in re.split(r"[\r\n]+", table)) < 80
+
+
+@pytest.mark.parametrize("words, state, code", [([], "finished", 0), (["--max-failures", "1"], "stopped", 3)])
+def test_the_last_progress_says_that_it_is_over(folder, words, state, code):
+    folder.write("jobs.jsonl", [{"do": "reject"}] if words else [1])
+    ran = folder.run("jobs.jsonl", *FAST, "--progress", "json", "--summary", "none", *words, code=code)
+    assert json.loads([line for line in ran.err.splitlines() if line.startswith("{")][-1])["state"] == state

@@ -1,0 +1,32 @@
+"""A line that a handler printed or logged, and the job that it was at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LINE_MOST = 1 << 14  # bytes; a longer line comes in pieces, a longer message of a logger is cut
+
+
+class Ids(NamedTuple):
+    """What tells an attempt from all others of a run; the key carries its tag."""
+
+    job: str | int
+    key: str
+    attempt: int
+
+
+class Printed(NamedTuple):
+    """One line and when it was written (Unix seconds).
+
+    `source` is stdout, stderr, logging, or output: what went past Python, of a program that the handler started, say.
+    Of that only the `place` is known, the batch and the index that its worker was at when it arrived.
+    """
+
+    worker: int
+    at: float
+    text: str
+    source: str
+    level: str = "info"
+    logger: str | None = None
+    ids: Ids | None = None
+    place: tuple[int, int] | None = None

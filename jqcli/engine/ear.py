@@ -1,0 +1,111 @@
+"""What one worker prints, heard by the parent; nothing here ever blocks, and each look takes a bounded amount.
+
+Python's part comes as datagrams that say which job it is of, see `voice`. All else that is written to stdout or stderr,
+such as by programs that a handler starts, comes through a pipe, and is of the job that runs when it arrives.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from jqcli.core.printed import Printed
+from jqcli.engine.voice import Listener, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jqcli.engine.ledger import Ledger
+
+    Hear = Callable[[list[Printed]], None]
+
+_MOST_PIECES = 64  # a look, so that a flood leaves time for the rest
+_PIECE_SIZE = 1 << 17
+_PIPE_SIZE = 1 << 16
+_LAST_LOOKS = 50
+
+
+class Ear:
+    """Two ways from a worker to `hear`; the child's ends are given to it and then closed by `shut`."""
+
+    def __init__(self, worker: int, hear: Hear) -> None:
+        self._worker = worker
+        self._hear = hear
+        self._listener = Listener(worker)
+        self._rest = b""
+        self.is_over = False  # whether nobody has the pipe's other end any more
+        self.ledger: Ledger | None = None
+        self._pipe, self.pipe_end = os.pipe()
+        try:
+            self._voice, self._voice_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        except OSError:
+            os.close(self._pipe)
+            os.close(self.pipe_end)
+            raise
+        self._voice.setblocking(False)  # noqa: FBT003 - the standard library's own
+        os.set_blocking(self._pipe, False)
+
+    @property
+    def voice_end(self) -> int:
+        """The descriptor through which the worker's Python speaks."""
+        return self._voice_end.fileno()
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """What to listen at; the second one only until it `is_over`."""
+        return self._voice.fileno(), self._pipe
+
+    def shut(self) -> None:
+        """Close the child's ends, which it has by now."""
+        self._voice_end.close()
+        os.close(self.pipe_end)
+
+    def listen(self) -> bool:
+        """Pass on what Python's part has said; tell whether there was anything. Best before the channel is read."""
+        heard: list[Printed] = []
+        with suppress(OSError):
+            for _ in range(_MOST_PIECES):
+                heard += self._listener.take(self._voice.recv(_PIECE_SIZE))
+        return self._tell(heard)
+
+    def read_pipe(self) -> bool:
+        """Pass on the rest. Best after the channel was read, or the ledger is behind and does not know the job."""
+        try:
+            data = os.read(self._pipe, _PIPE_SIZE)
+        except OSError:  # nothing there
+            return False
+        self.is_over = not data
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _PIPE_SIZE:
+            lines.append(self._rest)
+            self._rest = b""
+        return self._tell(self._lines(lines))
+
+    def close(self) -> None:
+        """Listen for the last time, to a worker that is dead: what it forked may go on for ever."""
+        for _ in range(_LAST_LOOKS):
+            if not self.listen() | self.read_pipe():
+                break
+        self._tell(self._listener.end() + self._lines([self._rest] if self._rest else []))
+        self._voice.close()
+        os.close(self._pipe)
+
+    def _tell(self, lines: list[Printed]) -> bool:
+        if lines:
+            self._hear(lines)
+        return bool(lines)
+
+    def _lines(self, lines: list[bytes]) -> list[Printed]:
+        now, place = time.time(), None
+        if lines and self.ledger is not None:
+            running = self.ledger.running(time.monotonic())
+            if running is not None and running.index is not None:
+                place = (running.batch, running.index)
+        return [
+            Printed(self._worker, now, piece, "output", place=place)
+            for line in lines
+            for piece in cut(line.decode(errors="backslashreplace"))
+        ]

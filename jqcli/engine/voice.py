@@ -1,0 +1,184 @@
+"""What handlers print and log, told to the parent together with the job that they are at.
+
+Each piece is one datagram: a head in JSON, the job's id, and the text. A datagram is there as a whole or not at all, so
+threads, forks and kills tear none, and what was sent outlives its worker. A parent that is behind is waited for.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jqcli.core.exact import load_exact
+from jqcli.core.printed import LINE_MOST, Ids, Printed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
+
+    Job = tuple[bytes, str, int]  # its id as JSON, its key and its attempt
+
+_PIECE = 1 << 15
+_NAME_MOST = 200
+_LOGGING = "logging"
+
+
+class Voice:
+    """Tells pieces through `send`, which may raise OSError: then nobody hears, and that is no failure of the job."""
+
+    def __init__(self, send: Callable[[bytes], object]) -> None:
+        self.find_job: Callable[[], Job | None] = lambda: None
+        self._send = send
+        self._streams: list[_Spoken] = []
+
+    def open_stream(self, source: str, fd: int, also: io.TextIOWrapper | None = None) -> io.TextIOWrapper:
+        """Return a text stream whose lines are told, and written to `also`; programs that get it write to `fd`."""
+        spoken = _Spoken(self, source, fd, also)
+        self._streams.append(spoken)
+        return io.TextIOWrapper(spoken, "utf-8", "backslashreplace", write_through=True)
+
+    def log(self, level: str, logger: str, at: float, text: str) -> None:
+        """Tell a message of a logger; what is too long is cut."""
+        data = text.encode(errors="backslashreplace")
+        if len(data) > LINE_MOST:
+            data = data[:LINE_MOST] + b" [...]"
+        self.tell(_LOGGING, self.find_job(), data, is_whole=True, level=level, logger=logger[:_NAME_MOST], at=at)
+
+    def settle(self) -> None:
+        """Tell what is left of lines without an end: whoever wrote them is done."""
+        for stream in self._streams:
+            stream.settle()
+
+    def tell(
+        self,
+        source: str,
+        job: Job | None,
+        text: bytes,
+        *,
+        is_whole: bool,
+        level: str = "info",
+        logger: str | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Tell text of a job; where it is not whole, more of its last line may follow."""
+        job_id, key, attempt = job or (b"", "", 0)
+        moment = time.time() if at is None else at
+        for begin in range(0, len(text) or 1, _PIECE):
+            is_end = is_whole and begin + _PIECE >= len(text)
+            head = orjson.dumps((source, level, _printable(logger), moment, is_end, key, attempt))
+            try:
+                self._send(b"\n".join((head, job_id, text[begin : begin + _PIECE])))
+            except OSError:
+                return
+
+
+def open_voice(fd: int) -> Voice:
+    """Return the voice of this process, which speaks through the descriptor of a datagram socket."""
+    channel = socket.socket(fileno=fd)
+    channel.set_inheritable(False)
+    return Voice(channel.send)
+
+
+def _printable(text: str | None) -> str | None:
+    return None if text is None else text.encode(errors="backslashreplace").decode()
+
+
+class _Spoken(io.RawIOBase):
+    """A file that tells its lines, each with the job in which it was begun."""
+
+    def __init__(self, voice: Voice, source: str, fd: int, also: io.TextIOWrapper | None) -> None:
+        self.name = f"<{source}>"
+        self._voice = voice
+        self._source = source
+        self._fd = fd
+        self._also = also
+        self._rest = b""
+        self._is_open = False  # whether a part of the line was told
+        self._job: Job | None = None
+
+    def writable(self) -> bool:
+        """Say that it is there to be written to."""
+        return True
+
+    def fileno(self) -> int:
+        """Return where programs write that are given this for their output."""
+        return self._fd
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Tell whole lines, and keep what is behind them."""
+        said = bytes(data)
+        if self._also is not None:
+            self._also.buffer.write(said)
+        job = self._voice.find_job()
+        if job != self._job:
+            self.settle()
+            self._job = job
+        lines, end, rest = (self._rest + said).rpartition(b"\n")
+        self._rest = rest
+        if end:
+            self._tell(lines, is_whole=True)
+        if len(rest) > _PIECE:
+            self.flush()
+        return len(said)
+
+    def flush(self) -> None:
+        """Tell also what is not the whole of a line."""
+        if self._also is not None:
+            self._also.flush()
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._tell(rest, is_whole=False)
+
+    def settle(self) -> None:
+        """Tell what is left."""
+        if self._rest or self._is_open:
+            rest, self._rest = self._rest, b""
+            self._tell(rest, is_whole=True)
+
+    def _tell(self, text: bytes, *, is_whole: bool) -> None:
+        self._is_open = not is_whole
+        self._voice.tell(self._source, self._job, text, is_whole=is_whole)
+
+
+class Listener:
+    """Puts the pieces of one worker's voice together to lines."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+        self._open: dict[str, Printed] = {}
+
+    def take(self, data: bytes) -> list[Printed]:
+        """Return the lines that a piece completes; one that makes no sense says nothing."""
+        try:
+            head, job_id, text = data.split(b"\n", 2)
+            source, level, logger, at, is_whole, key, attempt = orjson.loads(head)
+            ids = Ids(load_exact(job_id), key, attempt) if job_id else None
+        except (ValueError, TypeError):
+            return []
+        said = text.decode(errors="backslashreplace")
+        if source == _LOGGING:
+            return [Printed(self._worker, at, said, source, level, logger, ids)]
+        begun = self._open.pop(source, None) or Printed(self._worker, at, "", source, ids=ids)
+        lines = (begun.text + said).split("\n")
+        if not is_whole and len(lines[-1]) <= LINE_MOST:
+            self._open[source] = begun._replace(text=lines.pop())
+        return [begun._replace(text=piece) for line in lines for piece in cut(line)]
+
+    def end(self) -> list[Printed]:
+        """Return lines that nobody will complete any more."""
+        left, self._open = list(self._open.values()), {}
+        return left
+
+
+def cut(line: str) -> list[str]:
+    """Return a line in pieces of bearable length; an empty one is one piece.
+
+    >>> [len(piece) for piece in cut("x" * 40_000)]
+    [16384, 16384, 7232]
+    """
+    return [line[begin : begin + LINE_MOST] for begin in range(0, len(line) or 1, LINE_MOST)]

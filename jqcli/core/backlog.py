@@ -53,9 +53,9 @@ class Backlog:
         moments = [moment for moment in (due_at, self._gate.due_at) if moment is not None]
         return min(moments, default=None)
 
-    def wait(self, pending: Pending, due_at: float, now: float) -> None:
-        """Let a job wait for a moment, set aside where that is far."""
-        self._later.wait(pending, due_at, now)
+    def wait(self, pending: Pending, due_at: float, now: float, *, is_retry: bool) -> None:
+        """Let a job wait for a moment, set aside where that is far and it did not fail."""
+        self._later.wait(pending, due_at, now, is_retry=is_retry)
 
     def give_back(self, pendings: list[Pending]) -> None:
         """Take back jobs that did not begin: they go before anything new."""

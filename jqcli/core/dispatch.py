@@ -267,7 +267,7 @@ class Dispatch:
             self.gate.put(pending, now.monotonic)
             return [Spare()]
         if isinstance(decision, Again):
-            return self._wait(pending, decision.after, now)
+            return self._wait(pending, decision.after, now, is_retry=failure.verdict != "snooze")
         return self._bury(pending, decision.reason, error_of(failure))
 
     def note_success(self, number: int, indexes: Sequence[int], seconds: float, now: float) -> None:
@@ -287,11 +287,11 @@ class Dispatch:
     def _wait_for_begin(self, pending: Pending, now: Moment) -> list[Effect]:
         return self._wait(pending, max(0.0, (pending.job.asks.not_before or 0.0) - now.unix), now)
 
-    def _wait(self, pending: Pending, after: float, now: Moment) -> list[Effect]:
+    def _wait(self, pending: Pending, after: float, now: Moment, *, is_retry: bool = False) -> list[Effect]:
         if pending.has_expired(now.unix):
             message = "its `expires` had passed before it could start"
             return self._bury(pending, "expired", {"type": "jqcli.expired", "message": message})
-        self._backlog.wait(pending, now.monotonic + after, now.monotonic)
+        self._backlog.wait(pending, now.monotonic + after, now.monotonic, is_retry=is_retry)
         return []
 
     def _bury(self, pending: Pending, reason: str, error: dict[str, object]) -> list[Effect]:

@@ -1,4 +1,6 @@
-"""Jobs that wait for a moment: a retry, a snooze, a `not_before`. Those that wait for over a second are set aside.
+"""Jobs that wait for a moment: a retry, a snooze, a `not_before`. The latter two are set aside where that is far.
+
+Retries are not: where everything fails, the queue is to fill up with them, so that the rest of the input is not tried.
 
 What is set aside is kept by slots of time, each a chain. The jobs of a slot are due at its end, so that they come back
 one by one when they are wanted: a million of them that wait for the same moment take no more memory then than before.
@@ -50,9 +52,9 @@ class Later:
             moments.append(self._slots[0] * _SLOT)
         return min(moments, default=None)
 
-    def wait(self, pending: Pending, due_at: float, now: float) -> None:
+    def wait(self, pending: Pending, due_at: float, now: float, *, is_retry: bool) -> None:
         """Let a job wait for a moment."""
-        if due_at - now > PATIENCE and due_at < inf:
+        if not is_retry and due_at - now > PATIENCE and due_at < inf:
             slot = ceil(due_at / _SLOT)
             chain = self._chains.get(slot) or Chain()
             if self._aside.put(chain, pending):

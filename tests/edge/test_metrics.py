@@ -89,7 +89,7 @@ def test_limits_breakers_budget_level_and_what_is_set_aside_are_told_where_there
         "jqcli_rate_limited_total": 6,
         "jqcli_set_aside_jobs": 8,
         "jqcli_level_jobs": 7,
-        "jqcli_retry_budget_left": 9.5,
+        "jqcli_retry_budget_left": 9.0,
     }
 
 

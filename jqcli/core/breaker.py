@@ -177,6 +177,10 @@ class Breakers:
             breaker = self._by_key[key] = Breaker(self._trip)
         return breaker
 
+    def all(self) -> list[tuple[str | None, Breaker]]:
+        """Return those that are not forgotten, with their keys."""
+        return [*self._by_key.items()]
+
     def open(self) -> list[tuple[str | None, Breaker]]:
         """Return those that let nothing through, or one probe, with their keys."""
         return [(key, breaker) for key, breaker in self._by_key.items() if breaker.is_open]

@@ -207,7 +207,7 @@ class Gate:
                 throttled += len(lane) - held
         is_open = [] if self._breakers is None else self._breakers.open()
         keys = [Parked(key, parked.get(key, 0), max(0.0, breaker.free_at() - now)) for key, breaker in is_open]
-        by = self._flow.breaker_key or "all"
+        by, every = self._flow.breaker_key or "all", [] if self._breakers is None else self._breakers.all()
         return FlowState(
             throttled=throttled,
             parked=sum(parked.values()),
@@ -220,7 +220,7 @@ class Gate:
             budget=None if self._budget is None else self._budget.left,
             level=None if self._level is None else self._level.now,
             lanes=self._waiters.count((lane.key.buckets[0], len(lane)) for lane in self._rota),
-            breakers=self._openings.count(((by, key), 1) for key, _ in is_open),
+            breakers=self._openings.count(((by, key), int(breaker.is_open)) for key, breaker in every),
         )
 
     # Lanes

@@ -70,7 +70,7 @@ class FlowState:
     those with most jobs. `trips`, `probes` and `pauses` (answers of `RateLimited`) are counts; `budget` is how many
     retries may start at once, `level` how many jobs may run at once, None where that is not limited or fixed.
     `deadline` is in so many seconds; `not_admitted` are the lines read that did not start because of it. `lanes` are
-    jobs that wait, by what limits them, and `breakers` those that are open (1) or were (0); where there are very many
+    jobs that wait, by what limits them, and `breakers` whether each is open (1) or not (0); where there are very many
     names, most share a number.
     """
 

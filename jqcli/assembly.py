@@ -25,9 +25,9 @@ from jqcli.errors import FileError, LockedError, printable
 from jqcli.finder import Finder
 from jqcli.intake import Bounds
 from jqcli.loop import Loop, Parts
+from jqcli.notice import is_talkative
 from jqcli.recorder import Recorder
 from jqcli.tag import explain_tag, name_of, tag_of
-from jqcli.voice import is_talkative
 
 if TYPE_CHECKING:
     import selectors

@@ -19,7 +19,7 @@ from jqcli.edge.stderr import say
 from jqcli.edge.text import shell_line
 from jqcli.edge.trace import Trace
 from jqcli.errors import printable
-from jqcli.voice import retry_words
+from jqcli.notice import retry_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -63,7 +63,7 @@ def execute(settings: Settings, redrive: Redrive | None = None) -> int:
     if settings.ping is None:
         return _execute(settings, redrive, None)
     from jqcli.edge.ping import Ping  # noqa: PLC0415 - brings urllib with it, 50 ms
-    from jqcli.voice import is_talkative  # noqa: PLC0415 - as below
+    from jqcli.notice import is_talkative  # noqa: PLC0415 - as below
 
     ping = Ping(settings.ping, say if is_talkative(settings) else lambda _: None)
     code = JqcliError.exit_code
@@ -96,7 +96,7 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         interrupts.notify = lambda count: _notify(engine, count)
         # Imported while the workers start, which takes longer: 50 ms of a short run.
         from jqcli.assembly import Files, make_loop, open_claimer, open_files  # noqa: PLC0415
-        from jqcli.voice import say_beginning  # noqa: PLC0415
+        from jqcli.notice import say_beginning  # noqa: PLC0415
 
         stdout_fd = stack.enter_context(_guard_stdout()) if is_inline else _STDOUT
         try:
@@ -136,7 +136,7 @@ def _open_source(settings: Settings) -> Source:
 
 def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     """Run the loop, and say what came of it however it ends."""
-    from jqcli.voice import say_end  # noqa: PLC0415 - see above
+    from jqcli.notice import say_end  # noqa: PLC0415 - see above
 
     problem: JqcliError | None = None
     code, has_letters = JqcliError.exit_code, True

@@ -21,10 +21,6 @@ from pathlib import Path
 
 import tenacity  # noqa: F401 - here, and not in every life
 
-import jqcli.assembly
-import jqcli.engine.inline
-import jqcli.run
-import jqcli.voice  # noqa: F401
 from jqcli.commands import main
 from tests import oracle
 

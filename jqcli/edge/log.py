@@ -118,6 +118,7 @@ class Log:
         self._render = to_json if as_json else _to_text
         self._pids: dict[int, int] = {}
         self.find: Callable[[int, int], Ids | None] = lambda *_: None
+        self._found: tuple[tuple[int, int] | None, Ids | None] = None, None
         self._say("began", about)
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -136,11 +137,17 @@ class Log:
         is_logged = line.logger is not None
         said: dict[str, object] = {"at": timestamp(line.at), "level": line.level, "run": self._run}
         said["event"] = "logged" if is_logged else "printed"
-        ids = line.ids if line.place is None else self.find(*line.place)
+        ids = line.ids if line.place is None else self._ids_at(line.place)
         if ids is not None:
             said |= {"job": ids.job, "key": ids.key, "attempt": ids.attempt}
         said["worker"] = line.worker
         return said | ({"logger": line.logger} if is_logged else {"from": line.source}) | {"message": line.text}
+
+    def _ids_at(self, place: tuple[int, int]) -> Ids | None:
+        """Return whose attempt runs there; that of the line before is not looked up again, which parses its job."""
+        if self._found[0] != place:
+            self._found = place, self.find(*place)
+        return self._found[1]
 
     def update(self, snapshot: Snapshot) -> None:
         """Note workers that were not there before."""

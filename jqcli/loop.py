@@ -143,7 +143,8 @@ class Loop:
         self._ask_others(now)
         self._watch.watch_output(is_behind=self._recorder.flush())
         self._tell_written()
-        self._halt.heed_failures()
+        if not (self._intake.is_done and self._dispatch.is_empty):  # else there is nothing left to be stopped
+            self._halt.heed_failures()
         self._recorder.sync(now)
         if now >= self.observers.due_at:
             self.tally.mark(now)

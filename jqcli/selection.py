@@ -46,7 +46,7 @@ class Ask:
 
 @dataclass(slots=True)
 class Selection:
-    """Letters by offset, in order; `jobs` leads from the record of a job to its letter.
+    """Letters by offset, in the order in which they run; `jobs` leads from the record of a job to its letter.
 
     `stems` numbers the inputs that ids were made up from, 0 being for ids of their own; `keys` are the identities as
     results are asked for them, as far as the jobs stay who they are, which `may_change`. `before` counts what a killed
@@ -70,14 +70,16 @@ def select(log: RedriveLog, progress: Progress, ask: Ask) -> Selection:
     """Look through a DLQ, as far as it went when the redrive began, for letters to take up."""
     file = LetterFile(log.dlq, None if log.header is None else log.header.dlq_end)
     jobs: list[int] = []
+    conflicts = array("Q")  # whose key belongs to another job, which is to come first
     with LetterFiles([file]) as letters:
         selection = Selection(file.whole_end, names=[log.dlq], stems={"": ANYWHERE})
         selection.may_change = ask.amend is not None or ask.edit is not None or len(progress.amended) > 0
         for letter, _ in letters.choose(ask.choice):
             if _is_open(letter, log, progress, selection) and _is_fit(letter, progress, ask, selection):
                 jobs.append(entry(letter.job_hash, letter.offset))
-                _take(letter, selection)
+                _take(letter, selection, conflicts)
         selection.total = letters.count
+    selection.offsets.extend(conflicts)
     selection.jobs = Lookup(jobs)
     return selection
 
@@ -124,8 +126,8 @@ def _is_fit(letter: Letter, progress: Progress, ask: Ask, selection: Selection) 
     return False
 
 
-def _take(letter: Letter, selection: Selection) -> None:
-    selection.offsets.append(letter.offset)
+def _take(letter: Letter, selection: Selection, conflicts: array[int]) -> None:
+    (conflicts if letter.verdict.reason == "key_conflict" else selection.offsets).append(letter.offset)
     selection.origins.add(letter)
     selection.may_change |= letter.verdict.reason == "invalid_job"
     match = _MADE_ID.fullmatch(letter.id)

@@ -34,7 +34,7 @@ _MASKS = (
     (r"\b[0-9a-f]{12}\b", "RUN"),
     (r"\b[\d.]+ (?:B|[KM]iB)\b", "SIZE"),
     (r"\b[\d.]+ %", "SHARE"),
-    (r"DURATION(?= +\d+  \S+:)|—(?= +\d+  \S+:)", "ETA"),  # a run that has only begun knows none yet
+    (r"DURATION(?= +\d+ \S+:)|—(?= +\d+ \S+:)", "ETA"),  # a run that has only begun knows none yet
     (r"settled \d+ lines|\(\d+ settled before\)", "SETTLED"),
     (r"\d+ read, \d+ completed", "COUNTS"),
     (r"[ \t]+", " "),

@@ -12,7 +12,7 @@ from jqcli.edge.stderr import say
 from jqcli.edge.text import safe, show_percent, show_rate
 from jqcli.quantity import format_duration
 
-_HEAD = f"{'pid':>8}  {'run':<12}  {'state':<8}  {'progress':>14}  {'rate':>9}  {'ETA':>7}  {'dead':>9}  job"
+_HEAD = f"{'pid':>7} {'run':<12} {'state':<8} {'progress':>13} {'rate':>9} {'ETA':>6} {'dead':>7} job"
 
 
 def ps(as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON object a line.")] = False) -> int:
@@ -34,5 +34,5 @@ def to_line(status: Status) -> str:
     progress = f"{shown.read:,} read" if shown.fraction is None else show_percent(shown.fraction, 1)
     eta = "—" if shown.eta is None else format_duration(shown.eta)
     state = safe(shown.state, 8)
-    head = f"{status.pid:>8}  {safe(status.run, 12):<12}  {state:<8}  {progress:>14}  {show_rate(shown.rate):>9}"
-    return f"{head}  {eta:>7}  {shown.dead:>9,}  {safe(status.title)}"
+    head = f"{status.pid:>7} {safe(status.run, 12):<12} {state:<8} {progress:>13} {show_rate(shown.rate):>9}"
+    return f"{head} {eta:>6} {shown.dead:>7,} {safe(status.title)}"

@@ -32,6 +32,12 @@ class Elsewhere:
         self._jobs.setdefault(pending.job.key, []).append(pending)
         self.count += 1
 
+    def clear(self) -> int:
+        """Let all of them go; return how many there were."""
+        count, self.count = self.count, 0
+        self._jobs.clear()
+        return count
+
     def join(self, wanted: Mapping[str | None, bytes], known: Mapping[bytes, str]) -> Mapping[bytes, str]:
         """Return what is `known` of identities, where what is waited for here is elsewhere until `take` says more.
 

@@ -14,7 +14,6 @@ from jqcli.core.burial import oversized_message
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Effect, Pass, Prepare, Run, RunJobs
-from jqcli.core.elsewhere import Elsewhere
 from jqcli.core.event import Answer
 from jqcli.core.lane import Flow
 from jqcli.core.prepare import Lines, Prepared, prepare
@@ -106,8 +105,7 @@ class Forecast:
 
     def _take_elsewhere(self) -> list[Foretold]:
         """Let the jobs go that would wait for another run."""
-        waiting = self._dispatch.elsewhere.count
-        self._dispatch.elsewhere = Elsewhere()
+        waiting = self._dispatch.elsewhere.clear()
         return [Foretold("elsewhere", lines=waiting)] if waiting else []
 
     def take_oversized(self, part: OversizedLine, source: str) -> Foretold:

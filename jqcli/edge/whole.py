@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-FOR_ALL = 0o644
+FOR_ALL = 0o666  # less the umask
 OWN = 0o600
 
 

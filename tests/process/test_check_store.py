@@ -105,14 +105,15 @@ def test_what_another_run_is_doing_is_waited_for_by_the_run_and_not_by_check(fol
     child = folder.start("one.jsonl", "-o", "one.out", "-b", "1", *STORE)
     wait_for(lambda: len(folder.log) == 2)
     wait_for(lambda: (folder / "one.out").exists() and (folder / "one.out").read_text().count("\n") == 1)
-    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, {"n": 5}])
+    folder.write("jobs.jsonl", [{"do": "wait", "file": "go"}, {"n": 5}, {"do": "wait", "file": "go"}])
     check = ("check", "jobs.jsonl", *SETTINGS, *STORE, "--json")
     before = stands_still(lambda: look(folder), 2.5)  # the store is told of the first job within some time
     said = json.loads(folder.run(*check, code=0).out)
-    assert (said["elsewhere"], said["run"]) == (1, 1)
+    assert (said["elsewhere"], said["run"]) == (2, 1)
     assert look(folder) == before
     explained = folder.run(*check[:-1], "--explain", code=0).out.decode()
     assert "jobs.jsonl:1: waits (another run is doing it)\n" in explained
+    assert [line.split(" ")[1] for line in explained.splitlines()] == ["waits", "runs", "waits"], "a line each"
     child.send_signal(signal.SIGKILL)
     child.wait()
     before = look(folder)

@@ -201,6 +201,18 @@ def test_a_line_that_has_become_a_job_is_run_and_its_letter_leaves(folder):
     assert not (folder / "jobs.dlq.jsonl").exists()
 
 
+def test_whose_key_it_is_runs_before_who_came_into_conflict_with_it(folder):
+    jobs = [{"id": "owner", "key": "K", "payload": {"n": 1}}, {"id": "thief", "key": "K", "payload": {"n": 2}}]
+    folder.write("jobs.jsonl", jobs)
+    words = ("jobs.jsonl", "-H", "mend.py:third", "-o", "results.jsonl", "-r", "2", "--backoff-base", "200ms")
+    folder.run(*words, code=1)
+    assert [letter["id"] for letter in letters(folder)] == ["thief", "owner"], "the owner has died last"
+    (folder / "round").write_text("3")
+    retry(folder, code=1)
+    assert [record["id"] for record in oracle.read_lines(folder / "results.jsonl")] == ["owner"]
+    assert [(letter["id"], letter["reason"]) for letter in letters(folder)] == [("thief", "key_conflict")]
+
+
 def test_where_nothing_is_to_be_run_nothing_is_and_the_dlq_stays_as_it_was(folder):
     bury(folder, [{"n": 1}, {"n": 2}])
     before = (folder / "jobs.dlq.jsonl").read_bytes()

@@ -30,7 +30,7 @@ _MASKS = (
     (r"\b[\d.,]+ ?(?:µs|us|ms|s|min|h)\b", "DURATION"),
     (r"\.\.\.", "…"),  # where the locale is C, as under cron
     (r"\b[\d,]+/s\b", "RATE"),
-    (r"(?m)^ +\d+  (?=[0-9a-f]{12}  )", "PID "),
+    (r"(?m)^ +\d+ (?=[0-9a-f]{12} )", "PID "),
     (r"\b[0-9a-f]{12}\b", "RUN"),
     (r"\b[\d.]+ (?:B|[KM]iB)\b", "SIZE"),
     (r"\b[\d.]+ %", "SHARE"),

@@ -41,6 +41,7 @@ _IDENTITY = (b"id", b"key", b"payload_hash")
 _KEPT = frozenset((*_IDENTITY, b"source", b"handler", b"cwd", b"output", b"input_format", b"tenant"))
 _OF_THIS_DEATH = frozenset((b"duplicate_of", b"conflicts_with", b"size", b"offset"))
 _FOLLOWER = "duplicate_of_dead"
+NO_JOB = frozenset(("invalid_json", "line_too_long"))  # reasons of letters whose line runs only once it is changed
 JOB_HASH_SIZE = 10  # bytes; a million letters collide with a chance of 4e-13
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from jqcli.core.letter import find_members
-from jqcli.edge.text import safe, shell_line
+from jqcli.core.letter import NO_JOB, find_members
+from jqcli.edge.text import file_word, safe, shell_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,8 @@ _LINE = 120
 
 def group_command(paths: Sequence[str], reason: str, fingerprint: str, *, needs_handler: bool) -> str:
     """Return the command line that retries a group; `needs_handler` where the letters' own will not be used."""
-    words = ["jq-run", "dlq", "retry", *paths, "--reason", reason, "--group", fingerprint]
+    words = ["jq-run", "dlq", "retry", *map(file_word, paths), "--reason", reason, "--group", fingerprint]
+    words += ["--edit"] if reason in NO_JOB else []
     return shell_line(words) + (" -H HANDLER" if needs_handler else "")
 
 

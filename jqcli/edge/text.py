@@ -91,6 +91,15 @@ def _describe_keys(flow: FlowState) -> str:
     return f" ({', '.join([*shown, *(['…'] if flow.open > len(shown) else [])])})"
 
 
+def file_word(path: str) -> str:
+    """Return a file's path as a word of a command line, which no `-` makes an option.
+
+    >>> file_word("-x.jsonl"), file_word("x.jsonl")
+    ('./-x.jsonl', 'x.jsonl')
+    """
+    return f"./{path}" if path.startswith("-") else path
+
+
 def shell_line(words: Iterable[str]) -> str:
     r"""Return a command line to be copied: what cannot be shown, or is no UTF-8, in a form that shells read as it is.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jqcli.core.course import MOST_ATTEMPTS
+from jqcli.core.letter import NO_JOB
 from jqcli.core.tally import bars
 from jqcli.edge.report.chart import (
     Layer,
@@ -30,7 +31,6 @@ OUTCOMES = ("completed", "duplicate", "skipped", "dead", "unfinished")
 _MOST_BARS = 60
 _FEWEST = 4  # buckets that make a chart over time
 _MOST_NAME = 120
-_UNUSABLE = ("invalid_json", "invalid_job", "line_too_long")
 
 
 def outcomes(snapshot: Snapshot) -> Markup:
@@ -135,7 +135,7 @@ def _error(group: ErrorGroup, retry: Sequence[str]) -> Markup:
     command = None
     if group.reason != "duplicate_of_dead":  # these go with their firsts
         words = [*retry, "--reason", printable(group.reason)]
-        words += ["--edit"] if group.reason in _UNUSABLE else []
+        words += ["--edit"] if group.reason in NO_JOB else []
         words += [] if group.fingerprint == "other" else ["--group", printable(group.fingerprint)]
         command = tag("code", shell_line(words), class_="command")
     return tag(

@@ -329,7 +329,7 @@ class Runner:
     def _put(self, run: _Run, spot: int, record: bytes) -> None:
         """Put a record for which there may be no room right now, or which is larger than there ever is."""
         if len(record) > _LARGE:
-            self._tell(run, spot, is_last=False)
+            self._tell_before(run, spot)
             self._send(pack(Kind.RECORD, frame.BATCH.pack(run.batch), record))
             self._writer.mark(spot + 1)
             return
@@ -337,12 +337,18 @@ class Runner:
             self._writer.put(record)
             return
         self._writer.words[RUNNING] = 0  # the attempt is over; waiting for the parent is no part of it
-        self._tell(run, spot, is_last=False)
+        self._tell_before(run, spot)
         while not self._writer.can_turn:
             time.sleep(_ROOM_WAIT)
         self._writer.turn()
         self._writer.put(record)
         self._writer.words[RUNNING] = run.batch + 1
+
+    def _tell_before(self, run: _Run, spot: int) -> None:
+        """Tell of what was before an attempt that ended; its own duration goes with its record."""
+        own = run.durations.pop()
+        self._tell(run, spot, is_last=False)
+        run.durations.append(own)
 
     def _tell(self, run: _Run, spot: int, *, is_last: bool) -> None:
         completed = spot - run.told - run.failed - run.skipped

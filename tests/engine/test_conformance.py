@@ -17,6 +17,7 @@ import pytest
 from jqcli.core import event as was
 from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
+from jqcli.core.record import durations_of
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.inline import Inline
 from jqcli.engine.memory import PAGE_SIZE, REVOKED
@@ -493,6 +494,13 @@ def test_a_result_over_the_limit_is_a_failure_of_its_own(shared):
     assert [index for index, _ in shared.records[batch]] == [0, 2]
     assert shared.failures[batch][1].verdict == "unserializable"
     assert "--max-result" in shared.failures[batch][1].message
+
+
+@pytest.mark.parametrize("sizes", [[PAGE_SIZE // 2 - 400] * 3, [10, PAGE_SIZE]], ids=["a_page_is_full", "large"])
+def test_durations_speak_once_also_where_a_worker_dies_behind_a_record_that_did_not_fit(pool, sizes):
+    pool.run_all([*({"do": "large", "size": size} for size in sizes), {"do": "kill"}])
+    counts = [event.durations or durations_of(event.records) for event in pool.finished]
+    assert sum(count for each in counts for _, count in each) == len(sizes)
 
 
 def test_durations_speak_once_of_every_job_that_finished(alone):

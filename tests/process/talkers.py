@@ -87,6 +87,11 @@ def thread(payload, ctx):
     one.join()
 
 
+def say_and_return(payload, ctx):
+    print("n", payload["n"])
+    return "x" * payload["size"]
+
+
 def shut(payload, ctx):
     os.close(1)
     os.close(2)
@@ -94,8 +99,7 @@ def shut(payload, ctx):
 
 
 def talk(payload, ctx):
-    globals()[payload["do"]](payload, ctx)
-    return payload.get("do")
+    return globals()[payload["do"]](payload, ctx) or payload["do"]
 
 
 class Leaver:

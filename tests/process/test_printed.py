@@ -45,6 +45,13 @@ def test_each_line_carries_run_job_key_attempt_and_worker_in_every_attempt(folde
     assert len({line["run"] for line in lines}) == 1
 
 
+@pytest.mark.parametrize("size, count", [(4_000, 600), (300_000, 12)])
+def test_results_that_do_not_fit_do_not_change_whose_a_line_is(folder, size, count):
+    jobs = [{"id": f"j{n}", "payload": {"do": "say_and_return", "n": n, "size": size}} for n in range(count)]
+    lines = talk(folder, *jobs, options=("-j", "1"))
+    assert sorted((line["job"], line["message"]) for line in lines) == sorted((f"j{n}", f"n {n}") for n in range(count))
+
+
 def test_lines_of_one_print_stay_lines_and_empty_ones_stay(folder):
     lines = talk(folder, {"do": "say_lines"})
     assert messages(lines) == ["first", "second", "", "fourth"]

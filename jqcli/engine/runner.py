@@ -29,6 +29,7 @@ from jqcli.engine.frame import Kind, pack
 from jqcli.engine.handler import Context
 from jqcli.engine.memory import HEAD, PAGE_SIZE, READING, REVOKED, RUNNING, Writer
 from jqcli.engine.result import UnserializableError, dump_result
+from jqcli.engine.voice import name_job
 from jqcli.errors import Skip, StopNow
 from jqcli.model import NO_ASKS, Asks, Job, Line
 from jqcli.policy import DEFAULTS, Policy
@@ -128,7 +129,7 @@ class Runner:
         if spot >= len(run.order):
             return None
         index = run.order[spot]
-        return run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot)
+        return name_job(run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot))
 
     def _key_of(self, run: _Run, index: int) -> str:
         # As it stands in the record, between quotes and maybe with another member behind it.

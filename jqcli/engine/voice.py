@@ -6,9 +6,12 @@ threads, forks and kills tear none, and what was sent outlives its worker. A par
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    Job = tuple[bytes, str, int]  # its id as JSON, its key and its attempt
+    Job = tuple[bytes, str, int]  # its id as JSON, its key and its attempt, see `name_job`
 
 _PIECE = 1 << 15
 _NAME_MOST = 200
+_ID_MOST = 1000  # characters of an id or a key: all that is told has to fit into a datagram
+_STDERR = 2
 _LOGGING = "logging"
 
 
@@ -47,7 +52,8 @@ class Voice:
         data = text.encode(errors="backslashreplace")
         if len(data) > LINE_MOST:
             data = data[:LINE_MOST] + b" [...]"
-        self.tell(_LOGGING, self.find_job(), data, is_whole=True, level=level, logger=logger[:_NAME_MOST], at=at)
+        names = {"level": level[:_NAME_MOST], "logger": logger[:_NAME_MOST]}
+        self.tell(_LOGGING, self.find_job(), data, is_whole=True, at=at, **names)
 
     def settle(self) -> None:
         """Tell what is left of lines without an end: whoever wrote them is done."""
@@ -70,10 +76,13 @@ class Voice:
         moment = time.time() if at is None else at
         for begin in range(0, len(text) or 1, _PIECE):
             is_end = is_whole and begin + _PIECE >= len(text)
-            head = orjson.dumps((source, level, _printable(logger), moment, is_end, key, attempt))
+            head = orjson.dumps((source, _printable(level), _printable(logger), moment, is_end, key, attempt))
             try:
                 self._send(b"\n".join((head, job_id, text[begin : begin + _PIECE])))
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.EMSGSIZE:  # a system whose datagrams are tiny: heard as what programs print is
+                    with suppress(OSError):
+                        os.write(_STDERR, text[begin:] + b"\n")
                 return
 
 
@@ -82,6 +91,17 @@ def open_voice(fd: int) -> Voice:
     channel = socket.socket(fileno=fd)
     channel.set_inheritable(False)
     return Voice(channel.send)
+
+
+def name_job(job_id: bytes, key: str, attempt: int) -> Job:
+    """Return what is told of a job at each of its lines; of a long id or key that is the beginning.
+
+    >>> name_job(b"7", "t:7", 1)
+    (b'7', 't:7', 1)
+    """
+    if len(job_id) > _ID_MOST:
+        job_id = orjson.dumps(str(load_exact(job_id))[:_ID_MOST])
+    return job_id, key[:_ID_MOST], attempt
 
 
 def _printable(text: str | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +67,14 @@ def test_a_long_line_loses_nothing_and_fills_no_memory(size, step):
     found = speak([(1, text[at : at + step], True) for at in range(0, size, step)] + [(1, "\n", False)])
     assert "".join(line.text for line in found) == text
     assert all(len(line.text) <= LINE_MOST for line in found)
+
+
+def test_where_no_datagram_is_large_enough_a_line_goes_to_stderr_and_is_not_lost(capfd):
+    def refuse(data):
+        raise OSError(errno.EMSGSIZE, "Message too long")
+
+    Voice(refuse).open_stream("stdout", 1).write("said\n")
+    assert capfd.readouterr().err == "said\n"
 
 
 def test_nobody_who_listens_is_no_failure():

@@ -52,6 +52,15 @@ def test_results_that_do_not_fit_do_not_change_whose_a_line_is(folder, size, cou
     assert sorted((line["job"], line["message"]) for line in lines) == sorted((f"j{n}", f"n {n}") for n in range(count))
 
 
+@pytest.mark.parametrize("size", [1_000, 130_000, 300_000])
+def test_a_job_with_a_long_id_and_key_is_heard_under_their_beginning(folder, size):
+    job = {"id": "é" * size, "key": "k" * size, "payload": {"do": "say_lines"}}
+    lines = talk(folder, job)
+    assert messages(lines) == ["first", "second", "", "fourth"]
+    assert {line["job"] for line in lines} == {"é" * 1000}
+    assert {len(line["key"]) for line in lines} == {1000}
+
+
 def test_lines_of_one_print_stay_lines_and_empty_ones_stay(folder):
     lines = talk(folder, {"do": "say_lines"})
     assert messages(lines) == ["first", "second", "", "fourth"]

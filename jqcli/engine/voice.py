@@ -6,6 +6,7 @@ threads, forks and kills tear none, and what was sent outlives its worker. A par
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -20,7 +21,7 @@ from jqcli.core.exact import load_exact
 from jqcli.core.printed import LINE_MOST, Ids, Printed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from _typeshed import ReadableBuffer
 
@@ -51,7 +52,7 @@ class Voice:
         """Tell a message of a logger; what is too long is cut."""
         data = text.encode(errors="backslashreplace")
         if len(data) > LINE_MOST:
-            data = data[:LINE_MOST] + b" [...]"
+            data = data[: _whole(data[:LINE_MOST])] + b" [...]"
         names = {"level": level[:_NAME_MOST], "logger": logger[:_NAME_MOST]}
         self.tell(_LOGGING, self.find_job(), data, is_whole=True, at=at, **names)
 
@@ -72,18 +73,20 @@ class Voice:
         at: float | None = None,
     ) -> None:
         """Tell text of a job; where it is not whole, more of its last line may follow."""
-        job_id, key, attempt = job or (b"", "", 0)
+        job_id, *names = job or (b"", "", 0)
         moment = time.time() if at is None else at
-        for begin in range(0, len(text) or 1, _PIECE):
-            is_end = is_whole and begin + _PIECE >= len(text)
-            head = orjson.dumps((source, _printable(level), _printable(logger), moment, is_end, key, attempt))
+        left = len(text)
+        for piece in _cut(text):
+            is_end = is_whole and len(piece) == left
+            head = (source, _printable(level), _printable(logger), moment, is_end, *names)
             try:
-                self._send(b"\n".join((head, job_id, text[begin : begin + _PIECE])))
+                self._send(b"\n".join((orjson.dumps(head), job_id, piece)))
             except OSError as error:
                 if error.errno == errno.EMSGSIZE:  # a system whose datagrams are tiny: heard as what programs print is
                     with suppress(OSError):
-                        os.write(_STDERR, text[begin:] + b"\n")
+                        os.write(_STDERR, text[-left:] + b"\n")
                 return
+            left -= len(piece)
 
 
 def open_voice(fd: int) -> Voice:
@@ -102,6 +105,27 @@ def name_job(job_id: bytes, key: str, attempt: int) -> Job:
     if len(job_id) > _ID_MOST:
         job_id = orjson.dumps(str(load_exact(job_id))[:_ID_MOST])
     return job_id, key[:_ID_MOST], attempt
+
+
+def _cut(text: bytes) -> Iterator[bytes]:
+    """Yield a text in pieces that fit into datagrams, and part no character."""
+    begin = 0
+    while len(text) - begin > _PIECE:
+        piece = text[begin : begin + _PIECE]
+        size = _whole(piece)
+        yield piece[:size]
+        begin += size
+    yield text[begin:]
+
+
+def _whole(text: bytes) -> int:
+    """Return the size of a text up to a character at its end that is there in part.
+
+    >>> [_whole(text) for text in (b"", b"a", "aé".encode(), "aé".encode()[:-1])]
+    [0, 1, 3, 1]
+    """
+    end = text[-3:]
+    return len(text) - len(end) + codecs.utf_8_decode(end, "ignore", False)[1]  # noqa: FBT003 - the standard library's own
 
 
 def _printable(text: str | None) -> str | None:
@@ -150,8 +174,9 @@ class _Spoken(io.RawIOBase):
         """Tell also what is not the whole of a line."""
         if self._also is not None:
             self._also.flush()
-        if self._rest:
-            rest, self._rest = self._rest, b""
+        size = _whole(self._rest)
+        if size:
+            rest, self._rest = self._rest[:size], self._rest[size:]
             self._tell(rest, is_whole=False)
 
     def settle(self) -> None:

@@ -69,6 +69,29 @@ def test_a_long_line_loses_nothing_and_fills_no_memory(size, step):
     assert all(len(line.text) <= LINE_MOST for line in found)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("end", ["", "\n", "\nand more\n"])
+def test_no_character_is_parted_wherever_a_text_is_cut(size, end):
+    text = "x" * size + "漢" * 40_000 + "🂡" * 40_000
+    found = speak([(1, text + end, False)])
+    assert "".join(line.text for line in found) == text + end.replace("\n", "")
+
+
+def test_a_character_may_be_written_byte_by_byte():
+    listener, heard = Listener(3), []
+    stream = Voice(lambda data: heard.extend(listener.take(data))).open_stream("stdout", 1)
+    for byte in "é漢🂡\n".encode() + b"\xff\n":
+        stream.buffer.write(bytes([byte]))
+        stream.flush()
+    assert [line.text for line in heard] == ["é漢🂡", "\\xff"]
+
+
+def test_a_long_message_of_a_logger_is_cut_between_characters():
+    listener, heard = Listener(3), []
+    Voice(lambda data: heard.extend(listener.take(data))).log("info", "shop", 0.0, "漢" * LINE_MOST)
+    assert [line.text for line in heard] == ["漢" * (LINE_MOST // 3) + " [...]"]
+
+
 def test_where_no_datagram_is_large_enough_a_line_goes_to_stderr_and_is_not_lost(capfd):
     def refuse(data):
         raise OSError(errno.EMSGSIZE, "Message too long")

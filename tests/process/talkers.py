@@ -70,7 +70,7 @@ def flood(payload, ctx):
 
 
 def say_long(payload, ctx):
-    print("é" * payload["size"])
+    print("漢" * payload["size"])
 
 
 def fork(payload, ctx):

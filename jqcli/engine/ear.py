@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     Hear = Callable[[list[Printed]], None]
 
-_MOST_PIECES = 64  # a look, so that a flood leaves time for the rest
+# A look ends at the piece with which it has any of these; what is left waits, and whoever prints waits for it.
+_MOST_LINES = 2000  # some 30 ms
+_MOST_PIECES = 64
+_MOST_BYTES = 1 << 16  # of a pipe
 _PIECE_SIZE = 1 << 17
-_PIPE_SIZE = 1 << 16
+_PIPE_PIECE = 1 << 12
 _LAST_LOOKS = 50
 
 
@@ -66,23 +69,28 @@ class Ear:
     def listen(self) -> bool:
         """Pass on what Python's part has said; tell whether there was anything. Best before the channel is read."""
         heard: list[Printed] = []
+        pieces = 0
         with suppress(OSError):
-            for _ in range(_MOST_PIECES):
+            while pieces < _MOST_PIECES and len(heard) < _MOST_LINES:
                 heard += self._listener.take(self._voice.recv(_PIECE_SIZE))
-        return self._tell(heard)
+                pieces += 1
+        self._tell(heard)
+        return pieces > 0
 
     def read_pipe(self) -> bool:
-        """Pass on the rest. Best after the channel was read, or the ledger is behind and does not know the job."""
-        try:
-            data = os.read(self._pipe, _PIPE_SIZE)
-        except OSError:  # nothing there
-            return False
-        self.is_over = not data
+        """Pass on the rest likewise. Best after the channel was read, or the ledger may not know the job yet."""
+        data = b""
+        with suppress(OSError):
+            while len(data) < _MOST_BYTES and data.count(b"\n") < _MOST_LINES and not self.is_over:
+                piece = os.read(self._pipe, _PIPE_PIECE)
+                self.is_over = not piece
+                data += piece
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > _PIPE_SIZE:
+        if len(self._rest) > _MOST_BYTES:
             lines.append(self._rest)
             self._rest = b""
-        return self._tell(self._lines(lines))
+        self._tell(self._lines(lines))
+        return bool(data)
 
     def close(self) -> None:
         """Listen for the last time, to a worker that is dead: what it forked may go on for ever."""
@@ -93,10 +101,9 @@ class Ear:
         self._voice.close()
         os.close(self._pipe)
 
-    def _tell(self, lines: list[Printed]) -> bool:
+    def _tell(self, lines: list[Printed]) -> None:
         if lines:
             self._hear(lines)
-        return bool(lines)
 
     def _lines(self, lines: list[bytes]) -> list[Printed]:
         now, place = time.time(), None

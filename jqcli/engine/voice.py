@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Job = tuple[bytes, str, int]  # its id as JSON, its key and its attempt, see `name_job`
 
 _PIECE = 1 << 15
+_PIECE_LINES = 256
 _NAME_MOST = 200
 _ID_MOST = 1000  # characters of an id or a key: all that is told has to fit into a datagram
 _STDERR = 2
@@ -108,12 +109,16 @@ def name_job(job_id: bytes, key: str, attempt: int) -> Job:
 
 
 def _cut(text: bytes) -> Iterator[bytes]:
-    """Yield a text in pieces that fit into datagrams, and part no character."""
+    """Yield a text in pieces that fit into datagrams, hold a bearable number of lines and part no character."""
     begin = 0
-    while len(text) - begin > _PIECE:
-        piece = text[begin : begin + _PIECE]
-        size = _whole(piece)
-        yield piece[:size]
+    while True:
+        end = begin + _PIECE
+        while text.count(b"\n", begin, end) > _PIECE_LINES:
+            end = begin + (min(end, len(text)) - begin) // 2
+        if end >= len(text):
+            break
+        size = _whole(text[begin:end])
+        yield text[begin : begin + size]
         begin += size
     yield text[begin:]
 

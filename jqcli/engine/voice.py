@@ -163,6 +163,8 @@ class _Spoken(io.RawIOBase):
         said = bytes(data)
         if self._also is not None:
             self._also.buffer.write(said)
+            if b"\n" in said:
+                self._also.flush()
         job = self._voice.find_job()
         if job != self._job:
             self.settle()

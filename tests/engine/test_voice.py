@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jqcli.core.printed import LINE_MOST, Ids
+from jqcli.engine.printing import open_heedless
 from jqcli.engine.voice import Listener, Voice
 
 JOBS = [None, (b'"a"', "t:1", 1), (b'"b"', "t:2", 1), (b'"b"', "t:2", 2)]
@@ -90,6 +92,21 @@ def test_a_long_message_of_a_logger_is_cut_between_characters():
     listener, heard = Listener(3), []
     Voice(lambda data: heard.extend(listener.take(data))).log("info", "shop", 0.0, "漢" * LINE_MOST)
     assert [line.text for line in heard] == ["漢" * (LINE_MOST // 3) + " [...]"]
+
+
+def test_who_listens_beside_has_each_line_as_soon_as_it_ends():
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with open(read, "rb", buffering=0) as heard, open_heedless(write) as also:
+        stream = Voice(lambda _: None).open_stream("stderr", 2, also)
+        stream.write("what is ")
+        assert heard.read() is None
+        stream.write("it?\n")
+        assert heard.read() == b"what is it?\n"
+        stream.write("> ")
+        stream.flush()
+        assert heard.read() == b"> "
+    os.close(write)
 
 
 def test_where_no_datagram_is_large_enough_a_line_goes_to_stderr_and_is_not_lost(capfd):

@@ -18,6 +18,7 @@ from jqcli.core import event as was
 from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.core.record import durations_of
+from jqcli.engine import child
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.inline import Inline
 from jqcli.engine.memory import PAGE_SIZE, REVOKED
@@ -128,6 +129,14 @@ class Counting:
     def __exit__(self, *exc):
         with open(os.environ["SIDE_EFFECTS"], "ab") as log:
             log.write(b"-1\\n")
+
+
+class Chatterbox(Counting):
+    def __exit__(self, *exc):
+        end = time.monotonic() + 50
+        while time.monotonic() < end:
+            print("and another thing", flush=True)
+            time.sleep(0.001)
 
 
 class BadExit(Counting):
@@ -264,12 +273,12 @@ def count_effects(path):
     return Counter(map(int, path.read_bytes().split())) if path.exists() else Counter()
 
 
-def open_bench(kind, specs, workers=1):
+def open_bench(kind, specs, workers=1, hear=None):
     setup = Setup(TAG, Scheme(handlers=tuple(name for name in specs if name)), ("jobs.jsonl",), ("jobs",), MAX_RESULT)
     selector = selectors.DefaultSelector()
     if kind is Inline:
-        return Bench(Inline(setup, specs), selector)
-    return Bench(Pool(workers, pack_setup(setup, specs), MAX_RESULT, selector), selector)
+        return Bench(Inline(setup, specs, hear), selector)
+    return Bench(Pool(workers, pack_setup(setup, specs), MAX_RESULT, selector, hear), selector)
 
 
 def specs_of(path, **names):
@@ -613,6 +622,18 @@ def test_handlers_are_left_when_the_engine_closes(kind, handlers, effects):
     assert bench.engine.close(at_once=False) == []
     assert bench.engine.close(at_once=True) == []
     assert count_effects(effects)[-1] == before + 1
+
+
+def test_a_handler_that_prints_for_ever_as_it_is_left_is_waited_for_a_bounded_time(handlers, monkeypatch):
+    monkeypatch.setattr(child, "_SPEECH_LIMIT", 0.5)
+    heard = []
+    bench = open_bench(Pool, {None: (f"{handlers}:Chatterbox", Policy())}, hear=heard.extend)
+    bench.engine.start(lambda: True)
+    bench.run_all([b"1"])
+    begun = time.monotonic()
+    assert bench.engine.close(at_once=False) == []
+    assert time.monotonic() - begun < 30
+    assert heard
 
 
 @ENGINES

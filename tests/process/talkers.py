@@ -114,3 +114,12 @@ class Leaver:
     def __exit__(self, *error):
         for number in range(20_000):
             print("leaving", number)
+
+
+class SlowLeaver(Leaver):
+    """Takes three seconds to say a little when it is left."""
+
+    def __exit__(self, *error):
+        for number in range(15):
+            time.sleep(0.2)
+            print("leaving", number)

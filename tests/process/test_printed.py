@@ -178,6 +178,12 @@ def test_what_is_printed_as_handlers_are_loaded_and_left_is_there_too(folder):
     assert '"message":"loading"' in (folder / "two.log").read_text()
 
 
+def test_a_handler_has_its_time_to_leave_while_it_speaks(folder):
+    lines = talk(folder, 1, 2, handler=f"{LEAVE.rpartition(':')[0]}:SlowLeaver", options=("-j", "2", "-b", "1"))
+    assert set(messages(lines)) == {f"leaving {number}" for number in range(15)}
+    assert len(lines) == 15 * len({line["worker"] for line in lines})
+
+
 def test_a_handler_that_cannot_be_loaded_has_its_say_on_stderr(folder):
     folder.write("tasks.py", "print('about to fail')\n1 / 0\n")
     folder.write("jobs.jsonl", [1])

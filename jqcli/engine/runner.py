@@ -76,6 +76,9 @@ class _Run:
         self.durations: list[int] = []
 
 
+_NOTHING_FOUND: tuple[_Run | None, int, tuple[bytes, str, int] | None] = None, 0, None
+
+
 class Runner:
     """Prepares and runs batches; speaks through `send`, which takes whole frames."""
 
@@ -94,6 +97,7 @@ class Runner:
         self._held: dict[int, Prepared] = {}
         self._is_revoked = False
         self._running: _Run | None = None
+        self._found = _NOTHING_FOUND
         self._voice = voice
         if voice is not None:
             voice.find_job = self.find_job
@@ -116,7 +120,7 @@ class Runner:
             self._is_revoked = False
         elif not self._is_revoked:
             self._deed[kind](body)
-            self._running = None
+            self._running, self._found = None, _NOTHING_FOUND
             if self._voice is not None:
                 self._voice.settle()
 
@@ -128,8 +132,12 @@ class Runner:
         spot = run.told + run.failed + len(run.durations)  # each attempt that ended is one of these
         if spot >= len(run.order):
             return None
-        index = run.order[spot]
-        return name_job(run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot))
+        last_run, last_spot, job = self._found
+        if job is None or run is not last_run or spot != last_spot:  # a print is many writes
+            index = run.order[spot]
+            job = name_job(run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot))
+            self._found = run, spot, job
+        return job
 
     def _key_of(self, run: _Run, index: int) -> str:
         # As it stands in the record, between quotes and maybe with another member behind it.

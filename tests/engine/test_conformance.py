@@ -18,12 +18,13 @@ from jqcli.core import event as was
 from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.core.record import durations_of
-from jqcli.engine import child
+from jqcli.engine import child, runner
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.inline import Inline
 from jqcli.engine.memory import PAGE_SIZE, REVOKED
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, pack_setup
+from jqcli.engine.voice import name_job
 from jqcli.errors import HandlerLoadError
 from jqcli.policy import Policy
 from tests.command import wait_for
@@ -622,6 +623,17 @@ def test_handlers_are_left_when_the_engine_closes(kind, handlers, effects):
     assert bench.engine.close(at_once=False) == []
     assert bench.engine.close(at_once=True) == []
     assert count_effects(effects)[-1] == before + 1
+
+
+def test_a_job_is_named_once_for_all_that_it_prints(handlers, monkeypatch):
+    named, heard = [], []
+    monkeypatch.setattr(runner, "name_job", lambda *job: named.append(job) or name_job(*job))
+    with closing(open_bench(Inline, specs_of(handlers), hear=heard.extend)) as bench:
+        bench.engine.start(lambda: True)
+        bench.run_all([{"do": "print"}, {"do": "none"}, {"do": "print"}])  # a print is two writes
+        bench.run_all([{"do": "print"}])
+    assert [line.ids.job for line in heard] == ["jobs:1", "jobs:3", "jobs:1"]
+    assert len(named) == 3
 
 
 def test_a_handler_that_prints_for_ever_as_it_is_left_is_waited_for_a_bounded_time(handlers, monkeypatch):

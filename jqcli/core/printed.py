@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-LINE_MOST = 1 << 14  # bytes; a longer line comes in pieces, a longer message of a logger is cut
+# Characters of a line, a longer one comes in pieces; bytes of a logger's message, a longer one is cut.
+LINE_MOST = 1 << 14
+LOGGING = "logging"
 
 
 class Ids(NamedTuple):

@@ -12,8 +12,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from jqcli.core.printed import Printed
-from jqcli.engine.voice import Listener, cut
+import orjson
+
+from jqcli.core.exact import load_exact
+from jqcli.core.printed import LINE_MOST, LOGGING, Ids, Printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,5 +116,44 @@ class Ear:
         return [
             Printed(self._worker, now, piece, "output", place=place)
             for line in lines
-            for piece in cut(line.decode(errors="backslashreplace"))
+            for piece in _cut(line.decode(errors="backslashreplace"))
         ]
+
+
+class Listener:
+    """Puts the pieces of one worker's voice together to lines."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+        self._open: dict[str, Printed] = {}
+
+    def take(self, data: bytes) -> list[Printed]:
+        """Return the lines that a piece completes; one that makes no sense says nothing."""
+        try:
+            head, job_id, text = data.split(b"\n", 2)
+            source, level, logger, at, is_whole, key, attempt = orjson.loads(head)
+            ids = Ids(load_exact(job_id), key, attempt) if job_id else None
+        except (ValueError, TypeError):
+            return []
+        said = text.decode(errors="backslashreplace")
+        if source == LOGGING:
+            return [Printed(self._worker, at, said, source, level, logger, ids)]
+        begun = self._open.pop(source, None) or Printed(self._worker, at, "", source, ids=ids)
+        lines = (begun.text + said).split("\n")
+        if not is_whole and len(lines[-1]) <= LINE_MOST:
+            self._open[source] = begun._replace(text=lines.pop())
+        return [begun._replace(text=piece) for line in lines for piece in _cut(line)]
+
+    def end(self) -> list[Printed]:
+        """Return lines that nobody will complete any more."""
+        left, self._open = list(self._open.values()), {}
+        return left
+
+
+def _cut(line: str) -> list[str]:
+    """Return a line in pieces of bearable length; an empty one is one piece.
+
+    >>> [len(piece) for piece in _cut("x" * 40_000)]
+    [16384, 16384, 7232]
+    """
+    return [line[begin : begin + LINE_MOST] for begin in range(0, len(line) or 1, LINE_MOST)]

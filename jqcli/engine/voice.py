@@ -1,4 +1,4 @@
-"""What handlers print and log, told to the parent together with the job that they are at.
+"""What handlers print and log, told to the parent (its `ear`) together with the job that they are at.
 
 Each piece is one datagram: a head in JSON, the job's id, and the text. A datagram is there as a whole or not at all, so
 threads, forks and kills tear none, and what was sent outlives its worker. A parent that is behind is waited for.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from jqcli.core.exact import load_exact
-from jqcli.core.printed import LINE_MOST, Ids, Printed
+from jqcli.core.printed import LINE_MOST, LOGGING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,6 @@ _PIECE_LINES = 256
 _NAME_MOST = 200
 _ID_MOST = 1000  # characters of an id or a key: all that is told has to fit into a datagram
 _STDERR = 2
-_LOGGING = "logging"
 
 
 class Voice:
@@ -55,7 +54,7 @@ class Voice:
         if len(data) > LINE_MOST:
             data = data[: _whole(data[:LINE_MOST])] + b" [...]"
         names = {"level": level[:_NAME_MOST], "logger": logger[:_NAME_MOST]}
-        self.tell(_LOGGING, self.find_job(), data, is_whole=True, at=at, **names)
+        self.tell(LOGGING, self.find_job(), data, is_whole=True, at=at, **names)
 
     def settle(self) -> None:
         """Tell what is left of lines without an end: whoever wrote them is done."""
@@ -195,42 +194,3 @@ class _Spoken(io.RawIOBase):
     def _tell(self, text: bytes, *, is_whole: bool) -> None:
         self._is_open = not is_whole
         self._voice.tell(self._source, self._job, text, is_whole=is_whole)
-
-
-class Listener:
-    """Puts the pieces of one worker's voice together to lines."""
-
-    def __init__(self, worker: int) -> None:
-        self._worker = worker
-        self._open: dict[str, Printed] = {}
-
-    def take(self, data: bytes) -> list[Printed]:
-        """Return the lines that a piece completes; one that makes no sense says nothing."""
-        try:
-            head, job_id, text = data.split(b"\n", 2)
-            source, level, logger, at, is_whole, key, attempt = orjson.loads(head)
-            ids = Ids(load_exact(job_id), key, attempt) if job_id else None
-        except (ValueError, TypeError):
-            return []
-        said = text.decode(errors="backslashreplace")
-        if source == _LOGGING:
-            return [Printed(self._worker, at, said, source, level, logger, ids)]
-        begun = self._open.pop(source, None) or Printed(self._worker, at, "", source, ids=ids)
-        lines = (begun.text + said).split("\n")
-        if not is_whole and len(lines[-1]) <= LINE_MOST:
-            self._open[source] = begun._replace(text=lines.pop())
-        return [begun._replace(text=piece) for line in lines for piece in cut(line)]
-
-    def end(self) -> list[Printed]:
-        """Return lines that nobody will complete any more."""
-        left, self._open = list(self._open.values()), {}
-        return left
-
-
-def cut(line: str) -> list[str]:
-    """Return a line in pieces of bearable length; an empty one is one piece.
-
-    >>> [len(piece) for piece in cut("x" * 40_000)]
-    [16384, 16384, 7232]
-    """
-    return [line[begin : begin + LINE_MOST] for begin in range(0, len(line) or 1, LINE_MOST)]

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jqcli.core.printed import LINE_MOST, Ids
+from jqcli.engine.ear import Listener
 from jqcli.engine.printing import open_heedless
-from jqcli.engine.voice import Listener, Voice
+from jqcli.engine.voice import Voice
 
 JOBS = [None, (b'"a"', "t:1", 1), (b'"b"', "t:2", 1), (b'"b"', "t:2", 2)]
 TEXT = st.text(st.sampled_from("ab\né\ud800"), min_size=1, max_size=6)

@@ -76,7 +76,7 @@ class Voice:
         job_id, *names = job or (b"", "", 0)
         moment = time.time() if at is None else at
         left = len(text)
-        for piece in _cut(text):
+        for piece in (text,) if source == LOGGING else _cut(text):  # a message stays one, whatever its lines
             is_end = is_whole and len(piece) == left
             head = (source, _printable(level), _printable(logger), moment, is_end, *names)
             try:

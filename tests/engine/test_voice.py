@@ -89,6 +89,12 @@ def test_a_character_may_be_written_byte_by_byte():
     assert [line.text for line in heard] == ["é漢🂡", "\\xff"]
 
 
+def test_a_message_of_a_logger_stays_one_however_many_lines_it_has():
+    listener, heard = Listener(3), []
+    Voice(lambda data: heard.extend(listener.take(data))).log("info", "shop", 0.0, "line\n" * 2000)
+    assert [line.text for line in heard] == ["line\n" * 2000]
+
+
 def test_a_long_message_of_a_logger_is_cut_between_characters():
     listener, heard = Listener(3), []
     Voice(lambda data: heard.extend(listener.take(data))).log("info", "shop", 0.0, "漢" * LINE_MOST)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from jqcli.core.exact import load_exact
-from jqcli.core.printed import LINE_MOST, LOGGING, Ids, Printed
+from jqcli.core.printed import LINE_MOST, LOGGING, Ids, Printed, whole_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +89,9 @@ class Ear:
                 data += piece
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _MOST_BYTES:
-            lines.append(self._rest)
-            self._rest = b""
+            size = whole_size(self._rest)
+            lines.append(self._rest[:size])
+            self._rest = self._rest[size:]
         self._tell(self._lines(lines))
         return bool(data)
 

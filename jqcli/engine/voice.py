@@ -6,7 +6,6 @@ threads, forks and kills tear none, and what was sent outlives its worker. A par
 
 from __future__ import annotations
 
-import codecs
 import errno
 import io
 import os
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from jqcli.core.exact import load_exact
-from jqcli.core.printed import LINE_MOST, LOGGING
+from jqcli.core.printed import LINE_MOST, LOGGING, whole_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +51,7 @@ class Voice:
         """Tell a message of a logger; what is too long is cut."""
         data = text.encode(errors="backslashreplace")
         if len(data) > LINE_MOST:
-            data = data[: _whole(data[:LINE_MOST])] + b" [...]"
+            data = data[: whole_size(data[:LINE_MOST])] + b" [...]"
         names = {"level": level[:_NAME_MOST], "logger": logger[:_NAME_MOST]}
         self.tell(LOGGING, self.find_job(), data, is_whole=True, at=at, **names)
 
@@ -116,20 +115,10 @@ def _cut(text: bytes) -> Iterator[bytes]:
             end = begin + (min(end, len(text)) - begin) // 2
         if end >= len(text):
             break
-        size = _whole(text[begin:end])
+        size = whole_size(text[begin:end])
         yield text[begin : begin + size]
         begin += size
     yield text[begin:]
-
-
-def _whole(text: bytes) -> int:
-    """Return the size of a text up to a character at its end that is there in part.
-
-    >>> [_whole(text) for text in (b"", b"a", "aé".encode(), "aé".encode()[:-1])]
-    [0, 1, 3, 1]
-    """
-    end = text[-3:]
-    return len(text) - len(end) + codecs.utf_8_decode(end, "ignore", False)[1]  # noqa: FBT003 - the standard library's own
 
 
 def _printable(text: str | None) -> str | None:
@@ -180,7 +169,7 @@ class _Spoken(io.RawIOBase):
         """Tell also what is not the whole of a line."""
         if self._also is not None:
             self._also.flush()
-        size = _whole(self._rest)
+        size = whole_size(self._rest)
         if size:
             rest, self._rest = self._rest[:size], self._rest[size:]
             self._tell(rest, is_whole=False)

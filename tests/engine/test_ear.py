@@ -62,3 +62,17 @@ def test_what_a_worker_left_in_the_pipe_is_all_there_in_bearable_portions(ear, l
     ear.close()
     assert sum(map(len, looks)) == left > BEARABLE
     assert max(map(len, looks)) < BEARABLE
+
+
+def test_no_character_of_a_long_line_that_a_program_prints_is_parted(ear, looks):
+    fd, text = os.dup(ear.pipe_end), "x" + "漢" * 60_000
+    ear.shut()
+    with open(fd, "wb", buffering=0) as file:
+        data = text.encode()
+        for begin in range(0, len(data), 1000):
+            file.write(data[begin : begin + 1000])
+            ear.read_pipe()
+    ear.close()
+    lines = [line.text for each in looks for line in each]
+    assert "".join(lines) == text
+    assert len(lines) > 1

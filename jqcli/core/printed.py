@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import NamedTuple
 
-LINE_MOST = 1 << 14  # bytes; a longer line comes in pieces, a longer message of a logger is cut
+# Characters of a line, a longer one comes in pieces; bytes of a logger's message, a longer one is cut.
+LINE_MOST = 1 << 14
+LOGGING = "logging"
 
 
 class Ids(NamedTuple):
@@ -30,3 +33,13 @@ class Printed(NamedTuple):
     logger: str | None = None
     ids: Ids | None = None
     place: tuple[int, int] | None = None
+
+
+def whole_size(text: bytes) -> int:
+    """Return the size of a text up to a character at its end that is there in part.
+
+    >>> [whole_size(text) for text in (b"", b"a", "aé".encode(), "aé".encode()[:-1])]
+    [0, 1, 3, 1]
+    """
+    end = text[-3:]
+    return len(text) - len(end) + codecs.utf_8_decode(end, "ignore", False)[1]  # noqa: FBT003 - the standard library's own

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _RECEIVE_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
+_SILENCE = 2.0  # seconds, after which one that printed as it left its handlers is not waited for any longer
+_SPEECH_LIMIT = 10.0  # seconds, for all that it prints then
 _LOOK_EVERY = 0.005  # seconds, where the kernel tells nothing of a death
 # The package may be on the parent's path alone; last, so that it hides nothing. Collecting garbage while modules and
 # handlers are loaded finds none, and takes its time.
@@ -164,19 +166,25 @@ class Child:
         """Stop listening: what it says makes no sense any more."""
         self._break()
 
-    def wait_for_end(self, timeout: float) -> None:
-        """Wait until the process has ended, `timeout` seconds at most, without reaping it; what it prints is heard."""
-        deadline = time.monotonic() + timeout
-        while not self.is_dead and (left := deadline - time.monotonic()) > 0:
+    def wait_for_end(self, until: float) -> None:
+        """Wait until the process has ended, without reaping it: up to a moment, or a while longer where it prints."""
+        most = until + _SPEECH_LIMIT
+        while not self.is_dead:
+            if self._listen():
+                until = max(until, min(most, time.monotonic() + _SILENCE))
+            left = until - time.monotonic()
+            if left <= 0:
+                return
             poll = select.poll()
             if self.death_fd is not None:
                 poll.register(self.death_fd, select.POLLIN)
             if self.ear is not None:
-                self.ear.listen()
-                self.ear.read_pipe()
                 for fd in self.ear.fds[: 1 if self.ear.is_over else 2]:
                     poll.register(fd, select.POLLIN)
             poll.poll(1000 * (left if self.death_fd is not None else min(left, _LOOK_EVERY)))
+
+    def _listen(self) -> bool:
+        return self.ear is not None and self.ear.listen() | self.ear.read_pipe()
 
     def kill(self) -> None:
         """Kill the worker and what it forked, as far as that stayed in its group."""

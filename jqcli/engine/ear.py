@@ -12,8 +12,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from jqcli.core.printed import Printed
-from jqcli.engine.voice import Listener, cut
+import orjson
+
+from jqcli.core.exact import load_exact
+from jqcli.core.printed import LINE_MOST, LOGGING, Ids, Printed, whole_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
     Hear = Callable[[list[Printed]], None]
 
-_MOST_PIECES = 64  # a look, so that a flood leaves time for the rest
+# A look ends at the piece with which it has any of these; what is left waits, and whoever prints waits for it.
+_MOST_LINES = 2000  # some 30 ms
+_MOST_PIECES = 64
+_MOST_BYTES = 1 << 16  # of a pipe
 _PIECE_SIZE = 1 << 17
-_PIPE_SIZE = 1 << 16
+_PIPE_PIECE = 1 << 12
 _LAST_LOOKS = 50
 
 
@@ -66,23 +71,29 @@ class Ear:
     def listen(self) -> bool:
         """Pass on what Python's part has said; tell whether there was anything. Best before the channel is read."""
         heard: list[Printed] = []
+        pieces = 0
         with suppress(OSError):
-            for _ in range(_MOST_PIECES):
+            while pieces < _MOST_PIECES and len(heard) < _MOST_LINES:
                 heard += self._listener.take(self._voice.recv(_PIECE_SIZE))
-        return self._tell(heard)
+                pieces += 1
+        self._tell(heard)
+        return pieces > 0
 
     def read_pipe(self) -> bool:
-        """Pass on the rest. Best after the channel was read, or the ledger is behind and does not know the job."""
-        try:
-            data = os.read(self._pipe, _PIPE_SIZE)
-        except OSError:  # nothing there
-            return False
-        self.is_over = not data
+        """Pass on the rest likewise. Best after the channel was read, or the ledger may not know the job yet."""
+        data = b""
+        with suppress(OSError):
+            while len(data) < _MOST_BYTES and data.count(b"\n") < _MOST_LINES and not self.is_over:
+                piece = os.read(self._pipe, _PIPE_PIECE)
+                self.is_over = not piece
+                data += piece
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > _PIPE_SIZE:
-            lines.append(self._rest)
-            self._rest = b""
-        return self._tell(self._lines(lines))
+        if len(self._rest) > _MOST_BYTES:
+            size = whole_size(self._rest)
+            lines.append(self._rest[:size])
+            self._rest = self._rest[size:]
+        self._tell(self._lines(lines))
+        return bool(data)
 
     def close(self) -> None:
         """Listen for the last time, to a worker that is dead: what it forked may go on for ever."""
@@ -93,10 +104,9 @@ class Ear:
         self._voice.close()
         os.close(self._pipe)
 
-    def _tell(self, lines: list[Printed]) -> bool:
+    def _tell(self, lines: list[Printed]) -> None:
         if lines:
             self._hear(lines)
-        return bool(lines)
 
     def _lines(self, lines: list[bytes]) -> list[Printed]:
         now, place = time.time(), None
@@ -107,5 +117,44 @@ class Ear:
         return [
             Printed(self._worker, now, piece, "output", place=place)
             for line in lines
-            for piece in cut(line.decode(errors="backslashreplace"))
+            for piece in _cut(line.decode(errors="backslashreplace"))
         ]
+
+
+class Listener:
+    """Puts the pieces of one worker's voice together to lines."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+        self._open: dict[str, Printed] = {}
+
+    def take(self, data: bytes) -> list[Printed]:
+        """Return the lines that a piece completes; one that makes no sense says nothing."""
+        try:
+            head, job_id, text = data.split(b"\n", 2)
+            source, level, logger, at, is_whole, key, attempt = orjson.loads(head)
+            ids = Ids(load_exact(job_id), key, attempt) if job_id else None
+        except (ValueError, TypeError):
+            return []
+        said = text.decode(errors="backslashreplace")
+        if source == LOGGING:
+            return [Printed(self._worker, at, said, source, level, logger, ids)]
+        begun = self._open.pop(source, None) or Printed(self._worker, at, "", source, ids=ids)
+        lines = (begun.text + said).split("\n")
+        if not is_whole and len(lines[-1]) <= LINE_MOST:
+            self._open[source] = begun._replace(text=lines.pop())
+        return [begun._replace(text=piece) for line in lines for piece in _cut(line)]
+
+    def end(self) -> list[Printed]:
+        """Return lines that nobody will complete any more."""
+        left, self._open = list(self._open.values()), {}
+        return left
+
+
+def _cut(line: str) -> list[str]:
+    """Return a line in pieces of bearable length; an empty one is one piece.
+
+    >>> [len(piece) for piece in _cut("x" * 40_000)]
+    [16384, 16384, 7232]
+    """
+    return [line[begin : begin + LINE_MOST] for begin in range(0, len(line) or 1, LINE_MOST)]

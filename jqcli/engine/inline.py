@@ -18,12 +18,13 @@ from jqcli.core.event import Ended, Finished, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
 from jqcli.engine.cause import Cause
+from jqcli.engine.ear import Listener
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.ledger import Ledger
 from jqcli.engine.memory import REVOKED, Memory, Writer, create_file
 from jqcli.engine.printing import open_heedless, printing
 from jqcli.engine.runner import Runner
-from jqcli.engine.voice import Listener, Voice
+from jqcli.engine.voice import Voice
 from jqcli.engine.worker import load_handlers
 from jqcli.errors import FileError, StopNow
 

@@ -230,7 +230,7 @@ class Pool:
                 worker.child.send(pack(Kind.STOP))
         for worker in list(self._workers):
             if worker.is_ready and not at_once:
-                worker.child.wait_for_end(max(0.0, limit - time.monotonic()))
+                worker.child.wait_for_end(limit)
             self._bury(worker, time.monotonic())
         self._keeper.close()
         events, self._events = self._events, []

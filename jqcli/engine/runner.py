@@ -29,6 +29,7 @@ from jqcli.engine.frame import Kind, pack
 from jqcli.engine.handler import Context
 from jqcli.engine.memory import HEAD, PAGE_SIZE, READING, REVOKED, RUNNING, Writer
 from jqcli.engine.result import UnserializableError, dump_result
+from jqcli.engine.voice import name_job
 from jqcli.errors import Skip, StopNow
 from jqcli.model import NO_ASKS, Asks, Job, Line
 from jqcli.policy import DEFAULTS, Policy
@@ -75,6 +76,9 @@ class _Run:
         self.durations: list[int] = []
 
 
+_NOTHING_FOUND: tuple[_Run | None, int, tuple[bytes, str, int] | None] = None, 0, None
+
+
 class Runner:
     """Prepares and runs batches; speaks through `send`, which takes whole frames."""
 
@@ -93,6 +97,7 @@ class Runner:
         self._held: dict[int, Prepared] = {}
         self._is_revoked = False
         self._running: _Run | None = None
+        self._found = _NOTHING_FOUND
         self._voice = voice
         if voice is not None:
             voice.find_job = self.find_job
@@ -115,7 +120,7 @@ class Runner:
             self._is_revoked = False
         elif not self._is_revoked:
             self._deed[kind](body)
-            self._running = None
+            self._running, self._found = None, _NOTHING_FOUND
             if self._voice is not None:
                 self._voice.settle()
 
@@ -127,8 +132,12 @@ class Runner:
         spot = run.told + run.failed + len(run.durations)  # each attempt that ended is one of these
         if spot >= len(run.order):
             return None
-        index = run.order[spot]
-        return run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot)
+        last_run, last_spot, job = self._found
+        if job is None or run is not last_run or spot != last_spot:  # a print is many writes
+            index = run.order[spot]
+            job = name_job(run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot))
+            self._found = run, spot, job
+        return job
 
     def _key_of(self, run: _Run, index: int) -> str:
         # As it stands in the record, between quotes and maybe with another member behind it.
@@ -329,7 +338,7 @@ class Runner:
     def _put(self, run: _Run, spot: int, record: bytes) -> None:
         """Put a record for which there may be no room right now, or which is larger than there ever is."""
         if len(record) > _LARGE:
-            self._tell(run, spot, is_last=False)
+            self._tell_before(run, spot)
             self._send(pack(Kind.RECORD, frame.BATCH.pack(run.batch), record))
             self._writer.mark(spot + 1)
             return
@@ -337,12 +346,18 @@ class Runner:
             self._writer.put(record)
             return
         self._writer.words[RUNNING] = 0  # the attempt is over; waiting for the parent is no part of it
-        self._tell(run, spot, is_last=False)
+        self._tell_before(run, spot)
         while not self._writer.can_turn:
             time.sleep(_ROOM_WAIT)
         self._writer.turn()
         self._writer.put(record)
         self._writer.words[RUNNING] = run.batch + 1
+
+    def _tell_before(self, run: _Run, spot: int) -> None:
+        """Tell of what was before an attempt that ended; its own duration goes with its record."""
+        own = run.durations.pop()
+        self._tell(run, spot, is_last=False)
+        run.durations.append(own)
 
     def _tell(self, run: _Run, spot: int, *, is_last: bool) -> None:
         completed = spot - run.told - run.failed - run.skipped

@@ -1,4 +1,4 @@
-"""What handlers print and log, told to the parent together with the job that they are at.
+"""What handlers print and log, told to the parent (its `ear`) together with the job that they are at.
 
 Each piece is one datagram: a head in JSON, the job's id, and the text. A datagram is there as a whole or not at all, so
 threads, forks and kills tear none, and what was sent outlives its worker. A parent that is behind is waited for.
@@ -6,26 +6,31 @@ threads, forks and kills tear none, and what was sent outlives its worker. A par
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
 
 from jqcli.core.exact import load_exact
-from jqcli.core.printed import LINE_MOST, Ids, Printed
+from jqcli.core.printed import LINE_MOST, LOGGING, whole_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from _typeshed import ReadableBuffer
 
-    Job = tuple[bytes, str, int]  # its id as JSON, its key and its attempt
+    Job = tuple[bytes, str, int]  # its id as JSON, its key and its attempt, see `name_job`
 
 _PIECE = 1 << 15
+_PIECE_LINES = 256
 _NAME_MOST = 200
-_LOGGING = "logging"
+_ID_MOST = 1000  # characters of an id or a key: all that is told has to fit into a datagram
+_STDERR = 2
 
 
 class Voice:
@@ -46,8 +51,9 @@ class Voice:
         """Tell a message of a logger; what is too long is cut."""
         data = text.encode(errors="backslashreplace")
         if len(data) > LINE_MOST:
-            data = data[:LINE_MOST] + b" [...]"
-        self.tell(_LOGGING, self.find_job(), data, is_whole=True, level=level, logger=logger[:_NAME_MOST], at=at)
+            data = data[: whole_size(data[:LINE_MOST])] + b" [...]"
+        names = {"level": level[:_NAME_MOST], "logger": logger[:_NAME_MOST]}
+        self.tell(LOGGING, self.find_job(), data, is_whole=True, at=at, **names)
 
     def settle(self) -> None:
         """Tell what is left of lines without an end: whoever wrote them is done."""
@@ -66,15 +72,20 @@ class Voice:
         at: float | None = None,
     ) -> None:
         """Tell text of a job; where it is not whole, more of its last line may follow."""
-        job_id, key, attempt = job or (b"", "", 0)
+        job_id, *names = job or (b"", "", 0)
         moment = time.time() if at is None else at
-        for begin in range(0, len(text) or 1, _PIECE):
-            is_end = is_whole and begin + _PIECE >= len(text)
-            head = orjson.dumps((source, level, _printable(logger), moment, is_end, key, attempt))
+        left = len(text)
+        for piece in (text,) if source == LOGGING else _cut(text):  # a message stays one, whatever its lines
+            is_end = is_whole and len(piece) == left
+            head = (source, _printable(level), _printable(logger), moment, is_end, *names)
             try:
-                self._send(b"\n".join((head, job_id, text[begin : begin + _PIECE])))
-            except OSError:
+                self._send(b"\n".join((orjson.dumps(head), job_id, piece)))
+            except OSError as error:
+                if error.errno == errno.EMSGSIZE:  # a system whose datagrams are tiny: heard as what programs print is
+                    with suppress(OSError):
+                        os.write(_STDERR, text[-left:] + b"\n")
                 return
+            left -= len(piece)
 
 
 def open_voice(fd: int) -> Voice:
@@ -82,6 +93,32 @@ def open_voice(fd: int) -> Voice:
     channel = socket.socket(fileno=fd)
     channel.set_inheritable(False)
     return Voice(channel.send)
+
+
+def name_job(job_id: bytes, key: str, attempt: int) -> Job:
+    """Return what is told of a job at each of its lines; of a long id or key that is the beginning.
+
+    >>> name_job(b"7", "t:7", 1)
+    (b'7', 't:7', 1)
+    """
+    if len(job_id) > _ID_MOST:
+        job_id = orjson.dumps(str(load_exact(job_id))[:_ID_MOST])
+    return job_id, key[:_ID_MOST], attempt
+
+
+def _cut(text: bytes) -> Iterator[bytes]:
+    """Yield a text in pieces that fit into datagrams, hold a bearable number of lines and part no character."""
+    begin = 0
+    while True:
+        end = begin + _PIECE
+        while text.count(b"\n", begin, end) > _PIECE_LINES:
+            end = begin + (min(end, len(text)) - begin) // 2
+        if end >= len(text):
+            break
+        size = whole_size(text[begin:end])
+        yield text[begin : begin + size]
+        begin += size
+    yield text[begin:]
 
 
 def _printable(text: str | None) -> str | None:
@@ -114,6 +151,8 @@ class _Spoken(io.RawIOBase):
         said = bytes(data)
         if self._also is not None:
             self._also.buffer.write(said)
+            if b"\n" in said:
+                self._also.flush()
         job = self._voice.find_job()
         if job != self._job:
             self.settle()
@@ -130,8 +169,9 @@ class _Spoken(io.RawIOBase):
         """Tell also what is not the whole of a line."""
         if self._also is not None:
             self._also.flush()
-        if self._rest:
-            rest, self._rest = self._rest, b""
+        size = whole_size(self._rest)
+        if size:
+            rest, self._rest = self._rest[:size], self._rest[size:]
             self._tell(rest, is_whole=False)
 
     def settle(self) -> None:
@@ -143,42 +183,3 @@ class _Spoken(io.RawIOBase):
     def _tell(self, text: bytes, *, is_whole: bool) -> None:
         self._is_open = not is_whole
         self._voice.tell(self._source, self._job, text, is_whole=is_whole)
-
-
-class Listener:
-    """Puts the pieces of one worker's voice together to lines."""
-
-    def __init__(self, worker: int) -> None:
-        self._worker = worker
-        self._open: dict[str, Printed] = {}
-
-    def take(self, data: bytes) -> list[Printed]:
-        """Return the lines that a piece completes; one that makes no sense says nothing."""
-        try:
-            head, job_id, text = data.split(b"\n", 2)
-            source, level, logger, at, is_whole, key, attempt = orjson.loads(head)
-            ids = Ids(load_exact(job_id), key, attempt) if job_id else None
-        except (ValueError, TypeError):
-            return []
-        said = text.decode(errors="backslashreplace")
-        if source == _LOGGING:
-            return [Printed(self._worker, at, said, source, level, logger, ids)]
-        begun = self._open.pop(source, None) or Printed(self._worker, at, "", source, ids=ids)
-        lines = (begun.text + said).split("\n")
-        if not is_whole and len(lines[-1]) <= LINE_MOST:
-            self._open[source] = begun._replace(text=lines.pop())
-        return [begun._replace(text=piece) for line in lines for piece in cut(line)]
-
-    def end(self) -> list[Printed]:
-        """Return lines that nobody will complete any more."""
-        left, self._open = list(self._open.values()), {}
-        return left
-
-
-def cut(line: str) -> list[str]:
-    """Return a line in pieces of bearable length; an empty one is one piece.
-
-    >>> [len(piece) for piece in cut("x" * 40_000)]
-    [16384, 16384, 7232]
-    """
-    return [line[begin : begin + LINE_MOST] for begin in range(0, len(line) or 1, LINE_MOST)]

@@ -17,11 +17,14 @@ import pytest
 from jqcli.core import event as was
 from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
+from jqcli.core.record import durations_of
+from jqcli.engine import child, runner
 from jqcli.engine.frame import HEADER, Kind
 from jqcli.engine.inline import Inline
 from jqcli.engine.memory import PAGE_SIZE, REVOKED
 from jqcli.engine.process import Pool
 from jqcli.engine.setup import Setup, pack_setup
+from jqcli.engine.voice import name_job
 from jqcli.errors import HandlerLoadError
 from jqcli.policy import Policy
 from tests.command import wait_for
@@ -127,6 +130,14 @@ class Counting:
     def __exit__(self, *exc):
         with open(os.environ["SIDE_EFFECTS"], "ab") as log:
             log.write(b"-1\\n")
+
+
+class Chatterbox(Counting):
+    def __exit__(self, *exc):
+        end = time.monotonic() + 50
+        while time.monotonic() < end:
+            print("and another thing", flush=True)
+            time.sleep(0.001)
 
 
 class BadExit(Counting):
@@ -263,12 +274,12 @@ def count_effects(path):
     return Counter(map(int, path.read_bytes().split())) if path.exists() else Counter()
 
 
-def open_bench(kind, specs, workers=1):
+def open_bench(kind, specs, workers=1, hear=None):
     setup = Setup(TAG, Scheme(handlers=tuple(name for name in specs if name)), ("jobs.jsonl",), ("jobs",), MAX_RESULT)
     selector = selectors.DefaultSelector()
     if kind is Inline:
-        return Bench(Inline(setup, specs), selector)
-    return Bench(Pool(workers, pack_setup(setup, specs), MAX_RESULT, selector), selector)
+        return Bench(Inline(setup, specs, hear), selector)
+    return Bench(Pool(workers, pack_setup(setup, specs), MAX_RESULT, selector, hear), selector)
 
 
 def specs_of(path, **names):
@@ -495,6 +506,13 @@ def test_a_result_over_the_limit_is_a_failure_of_its_own(shared):
     assert "--max-result" in shared.failures[batch][1].message
 
 
+@pytest.mark.parametrize("sizes", [[PAGE_SIZE // 2 - 400] * 3, [10, PAGE_SIZE]], ids=["a_page_is_full", "large"])
+def test_durations_speak_once_also_where_a_worker_dies_behind_a_record_that_did_not_fit(pool, sizes):
+    pool.run_all([*({"do": "large", "size": size} for size in sizes), {"do": "kill"}])
+    counts = [event.durations or durations_of(event.records) for event in pool.finished]
+    assert sum(count for each in counts for _, count in each) == len(sizes)
+
+
 def test_durations_speak_once_of_every_job_that_finished(alone):
     first = len(alone.finished)
     alone.run_all([{"do": "none"}, {"do": "raise"}, {"do": "skip"}, {"do": "nan"}, {"do": "none"}])
@@ -605,6 +623,29 @@ def test_handlers_are_left_when_the_engine_closes(kind, handlers, effects):
     assert bench.engine.close(at_once=False) == []
     assert bench.engine.close(at_once=True) == []
     assert count_effects(effects)[-1] == before + 1
+
+
+def test_a_job_is_named_once_for_all_that_it_prints(handlers, monkeypatch):
+    named, heard = [], []
+    monkeypatch.setattr(runner, "name_job", lambda *job: named.append(job) or name_job(*job))
+    with closing(open_bench(Inline, specs_of(handlers), hear=heard.extend)) as bench:
+        bench.engine.start(lambda: True)
+        bench.run_all([{"do": "print"}, {"do": "none"}, {"do": "print"}])  # a print is two writes
+        bench.run_all([{"do": "print"}])
+    assert [line.ids.job for line in heard] == ["jobs:1", "jobs:3", "jobs:1"]
+    assert len(named) == 3
+
+
+def test_a_handler_that_prints_for_ever_as_it_is_left_is_waited_for_a_bounded_time(handlers, monkeypatch):
+    monkeypatch.setattr(child, "_SPEECH_LIMIT", 0.5)
+    heard = []
+    bench = open_bench(Pool, {None: (f"{handlers}:Chatterbox", Policy())}, hear=heard.extend)
+    bench.engine.start(lambda: True)
+    bench.run_all([b"1"])
+    begun = time.monotonic()
+    assert bench.engine.close(at_once=False) == []
+    assert time.monotonic() - begun < 30
+    assert heard
 
 
 @ENGINES

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jqcli.core.printed import LINE_MOST, Ids
-from jqcli.engine.voice import Listener, Voice
+from jqcli.engine.ear import Listener
+from jqcli.engine.printing import open_heedless
+from jqcli.engine.voice import Voice
 
 JOBS = [None, (b'"a"', "t:1", 1), (b'"b"', "t:2", 1), (b'"b"', "t:2", 2)]
 TEXT = st.text(st.sampled_from("ab\né\ud800"), min_size=1, max_size=6)
@@ -65,6 +70,58 @@ def test_a_long_line_loses_nothing_and_fills_no_memory(size, step):
     found = speak([(1, text[at : at + step], True) for at in range(0, size, step)] + [(1, "\n", False)])
     assert "".join(line.text for line in found) == text
     assert all(len(line.text) <= LINE_MOST for line in found)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("end", ["", "\n", "\nand more\n"])
+def test_no_character_is_parted_wherever_a_text_is_cut(size, end):
+    text = "x" * size + "漢" * 40_000 + "🂡" * 40_000
+    found = speak([(1, text + end, False)])
+    assert "".join(line.text for line in found) == text + end.replace("\n", "")
+
+
+def test_a_character_may_be_written_byte_by_byte():
+    listener, heard = Listener(3), []
+    stream = Voice(lambda data: heard.extend(listener.take(data))).open_stream("stdout", 1)
+    for byte in "é漢🂡\n".encode() + b"\xff\n":
+        stream.buffer.write(bytes([byte]))
+        stream.flush()
+    assert [line.text for line in heard] == ["é漢🂡", "\\xff"]
+
+
+def test_a_message_of_a_logger_stays_one_however_many_lines_it_has():
+    listener, heard = Listener(3), []
+    Voice(lambda data: heard.extend(listener.take(data))).log("info", "shop", 0.0, "line\n" * 2000)
+    assert [line.text for line in heard] == ["line\n" * 2000]
+
+
+def test_a_long_message_of_a_logger_is_cut_between_characters():
+    listener, heard = Listener(3), []
+    Voice(lambda data: heard.extend(listener.take(data))).log("info", "shop", 0.0, "漢" * LINE_MOST)
+    assert [line.text for line in heard] == ["漢" * (LINE_MOST // 3) + " [...]"]
+
+
+def test_who_listens_beside_has_each_line_as_soon_as_it_ends():
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with open(read, "rb", buffering=0) as heard, open_heedless(write) as also:
+        stream = Voice(lambda _: None).open_stream("stderr", 2, also)
+        stream.write("what is ")
+        assert heard.read() is None
+        stream.write("it?\n")
+        assert heard.read() == b"what is it?\n"
+        stream.write("> ")
+        stream.flush()
+        assert heard.read() == b"> "
+    os.close(write)
+
+
+def test_where_no_datagram_is_large_enough_a_line_goes_to_stderr_and_is_not_lost(capfd):
+    def refuse(data):
+        raise OSError(errno.EMSGSIZE, "Message too long")
+
+    Voice(refuse).open_stream("stdout", 1).write("said\n")
+    assert capfd.readouterr().err == "said\n"
 
 
 def test_nobody_who_listens_is_no_failure():

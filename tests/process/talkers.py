@@ -70,7 +70,7 @@ def flood(payload, ctx):
 
 
 def say_long(payload, ctx):
-    print("é" * payload["size"])
+    print("漢" * payload["size"])
 
 
 def fork(payload, ctx):
@@ -87,6 +87,11 @@ def thread(payload, ctx):
     one.join()
 
 
+def say_and_return(payload, ctx):
+    print("n", payload["n"])
+    return "x" * payload["size"]
+
+
 def shut(payload, ctx):
     os.close(1)
     os.close(2)
@@ -94,8 +99,7 @@ def shut(payload, ctx):
 
 
 def talk(payload, ctx):
-    globals()[payload["do"]](payload, ctx)
-    return payload.get("do")
+    return globals()[payload["do"]](payload, ctx) or payload["do"]
 
 
 class Leaver:
@@ -109,4 +113,13 @@ class Leaver:
 
     def __exit__(self, *error):
         for number in range(20_000):
+            print("leaving", number)
+
+
+class SlowLeaver(Leaver):
+    """Takes three seconds to say a little when it is left."""
+
+    def __exit__(self, *error):
+        for number in range(15):
+            time.sleep(0.2)
             print("leaving", number)

@@ -45,6 +45,22 @@ def test_each_line_carries_run_job_key_attempt_and_worker_in_every_attempt(folde
     assert len({line["run"] for line in lines}) == 1
 
 
+@pytest.mark.parametrize("size, count", [(4_000, 600), (300_000, 12)])
+def test_results_that_do_not_fit_do_not_change_whose_a_line_is(folder, size, count):
+    jobs = [{"id": f"j{n}", "payload": {"do": "say_and_return", "n": n, "size": size}} for n in range(count)]
+    lines = talk(folder, *jobs, options=("-j", "1"))
+    assert sorted((line["job"], line["message"]) for line in lines) == sorted((f"j{n}", f"n {n}") for n in range(count))
+
+
+@pytest.mark.parametrize("size", [1_000, 130_000, 300_000])
+def test_a_job_with_a_long_id_and_key_is_heard_under_their_beginning(folder, size):
+    job = {"id": "é" * size, "key": "k" * size, "payload": {"do": "say_lines"}}
+    lines = talk(folder, job)
+    assert messages(lines) == ["first", "second", "", "fourth"]
+    assert {line["job"] for line in lines} == {"é" * 1000}
+    assert {len(line["key"]) for line in lines} == {1000}
+
+
 def test_lines_of_one_print_stay_lines_and_empty_ones_stay(folder):
     lines = talk(folder, {"do": "say_lines"})
     assert messages(lines) == ["first", "second", "", "fourth"]
@@ -149,7 +165,7 @@ def test_a_line_of_any_length_arrives_in_pieces(folder):
     lines = talk(folder, {"do": "say_long", "size": 100_000})
     assert len(lines) > 1
     assert all(len(line["message"]) <= 1 << 14 for line in lines)
-    assert sum(line["message"].count("é") for line in lines) >= 100_000 - 16
+    assert "".join(messages(lines)) == "漢" * 100_000
     assert {line["job"] for line in lines} == {"jobs:1"}
 
 
@@ -160,6 +176,12 @@ def test_what_is_printed_as_handlers_are_loaded_and_left_is_there_too(folder):
     folder.write("tasks.py", "print('loading')\ndef do(payload):\n    return payload\n")
     folder.run("jobs.jsonl", "-H", "tasks.py:do", *LOGGED, "--fresh", "--log-file", "two.log", code=0)
     assert '"message":"loading"' in (folder / "two.log").read_text()
+
+
+def test_a_handler_has_its_time_to_leave_while_it_speaks(folder):
+    lines = talk(folder, 1, 2, handler=f"{LEAVE.rpartition(':')[0]}:SlowLeaver", options=("-j", "2", "-b", "1"))
+    assert set(messages(lines)) == {f"leaving {number}" for number in range(15)}
+    assert len(lines) == 15 * len({line["worker"] for line in lines})
 
 
 def test_a_handler_that_cannot_be_loaded_has_its_say_on_stderr(folder):

@@ -50,7 +50,9 @@ def open_audience(
     writers: list[Writer] = []
     readers: list[Log] = []
     if settings.events is not None:
-        writers.append(EventFile(LineFile(settings.events, tell), about.run))
+        events = EventFile(LineFile(settings.events, tell), about.run)
+        writers.append(events)
+        others.append(events)
     if settings.log_file is not None:
         said = {"handler": about.handler, "inputs": " ".join(about.inputs), "pid": os.getpid()}
         log = Log(LineFile(settings.log_file, tell), about.run, as_json=settings.log_format == "json", about=said)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from jqcli.core.change import TROUBLE, Change
@@ -90,8 +91,9 @@ class LineFile:
 
 
 class EventFile:
-    """Writes every change of every job as one JSON object a line."""
+    """Writes every change of every job as one JSON object a line; an observer too, as it has to hear of the end."""
 
+    interval = inf
     is_thorough = True
 
     def __init__(self, file: LineFile, run: str) -> None:
@@ -101,6 +103,13 @@ class EventFile:
     def write(self, changes: Sequence[Change]) -> None:
         """Write these changes."""
         self._file.append([to_json(members_of(self._run, change)) for change in changes])
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take nothing from a moment of the run."""
+
+    def end(self, snapshot: Snapshot, exit_code: int) -> None:  # noqa: ARG002 - each job's end was told
+        """Close the file; a slow reader of a pipe gets what it has not taken yet."""
+        self._file.close()
 
 
 class Log:

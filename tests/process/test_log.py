@@ -12,6 +12,7 @@ import pytest
 
 from jqcli.core.change import Change
 from jqcli.edge.log import EventFile, LineFile
+from tests.command import wait_for
 
 JOBS = [
     *({"n": n} for n in range(30)),
@@ -192,3 +193,59 @@ def test_nobody_is_told_of_an_end_whose_record_could_not_be_written(folder, poin
     assert event not in [line["event"] for line in lines_of(folder / "events.jsonl")]
     folder.run(*words, code=1 if event == "dead" else 0)
     assert [line["event"] for line in lines_of(folder / "events.jsonl")].count(event) == 1
+
+
+def read_some(fd):
+    try:
+        return os.read(fd, 1 << 20)
+    except BlockingIOError:
+        return b""
+
+
+LINED = ["--log-file", "--events", "--trace"]
+
+
+@pytest.mark.parametrize("option", LINED)
+def test_a_named_pipe_gets_every_line_that_a_file_would(folder, option):
+    folder.write("jobs.jsonl", [{"n": n} for n in range(2000)])
+    os.mkfifo(folder / "pipe")
+    reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    child = folder.start("jobs.jsonl", "-o", "r.jsonl", option, "pipe", "-v")
+    got = b""
+
+    def has_ended():
+        nonlocal got
+        is_over = child.poll() is not None
+        while piece := read_some(reader):
+            got += piece
+        return is_over
+
+    wait_for(has_ended)
+    os.close(reader)
+    err = child.communicate()[1].decode()
+    assert child.returncode == 0, err
+    assert "left out" not in err
+    lines = got.splitlines()
+    if option == "--trace":
+        assert sum(event["ph"] == "X" for event in json.loads(got)) == 2000
+    elif option == "--events":
+        assert sum(b'"event":"completed"' in line for line in lines) == 2000
+    else:
+        assert b" event=began " in lines[0]
+        assert b" event=ended " in lines[-1]
+
+
+@pytest.mark.parametrize("option", LINED)
+def test_a_named_pipe_without_a_reader_ends_the_run_before_any_job(folder, option):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    os.mkfifo(folder / "pipe")
+    ran = folder.run("jobs.jsonl", "-o", "r.jsonl", option, "pipe", code=74)
+    assert "pipe: nobody reads from this pipe; start its reader first" in ran.err
+    assert (folder / "r.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("option", ["--status-file", "--metrics-file", "--report"])
+def test_what_is_replaced_as_a_whole_cannot_be_a_pipe(folder, option):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    os.mkfifo(folder / "pipe")
+    assert "pipe is no regular file" in folder.run("jobs.jsonl", "-o", "r.jsonl", option, "pipe", code=2).err

@@ -35,18 +35,16 @@ def is_talkative(settings: Settings) -> bool:
     return not settings.quiet and (os.isatty(2) or settings.verbose > 0)
 
 
-def say_end(
-    settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_letters: bool, goes_on: bool = True
-) -> None:
+def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, goes_on: bool = True) -> None:
     """Say what came of the run: always at a terminal, else only where something failed."""
     results = settings.output if settings.output and is_journal(settings.output) else None
-    dlq = settings.dlq if has_letters else None
+    dlq = settings.dlq if snapshot.has_letters else None
     if settings.summary == "json":
         found = summary_object(snapshot, run=run, exit_code=code, results=results, dlq=dlq)
         # Not orjson: an id may be an integer of any size, and a terminal must get no C1 control nor bidi mark.
         write(json.dumps(found, separators=(",", ":")) + "\n", None)
     elif _is_digest_wanted(settings, code):
-        retry = retry_command(settings) if dlq is not None and snapshot.dead else None
+        retry = retry_command(settings) if dlq is not None and snapshot.letters else None
         text = summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry, goes_on=goes_on)
         write(text, WARNING if code else INFO)
 

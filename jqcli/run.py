@@ -139,7 +139,7 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     from jqcli.notice import say_end  # noqa: PLC0415 - see above
 
     problem: JqcliError | None = None
-    code, has_letters = JqcliError.exit_code, True
+    code = JqcliError.exit_code
     try:
         code = loop.run()
     except JqcliError as error:
@@ -147,7 +147,8 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     finally:
         snapshot = loop.snapshot(time.monotonic())
         try:
-            has_letters = outputs.letters.close()
+            is_there = outputs.letters.close()
+            snapshot = snapshot if is_there is None else replace(snapshot, has_letters=is_there)
         except JqcliError as error:
             if problem is None:  # what came before it is what happened
                 code, problem = error.exit_code, error
@@ -156,7 +157,7 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     goes_on = problem is None or problem.goes_on
-    say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters, goes_on=goes_on)
+    say_end(settings, snapshot, code, loop.run_id, goes_on=goes_on)
     if problem is not None:
         raise problem
     return code

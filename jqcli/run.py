@@ -98,7 +98,7 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         from jqcli.assembly import Files, make_loop, open_claimer, open_files  # noqa: PLC0415
         from jqcli.notice import say_beginning  # noqa: PLC0415
 
-        stdout_fd = stack.enter_context(_guard_stdout()) if is_inline else _STDOUT
+        stdout_fd = stack.enter_context(guard_stdout()) if is_inline else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
             is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
@@ -171,7 +171,7 @@ def _cause_of(loop: Loop, problem: JqcliError | None) -> str:
 
 
 @contextmanager
-def _guard_stdout() -> Iterator[int]:
+def guard_stdout() -> Iterator[int]:
     """Let what is printed in this process go to stderr, and give a descriptor for the results instead."""
     kept = os.dup(_STDOUT)
     os.dup2(2, _STDOUT)

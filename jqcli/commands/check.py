@@ -20,7 +20,9 @@ def check(
     explain: Annotated[
         bool, typer.Option("--explain", metavar="", help="Say it of every line, and why.", rich_help_panel=_PANEL)
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="As JSON.", rich_help_panel=_PANEL)] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="As JSON, as --summary json does.", rich_help_panel=_PANEL)
+    ] = False,
     **_: Any,
 ) -> int:
     """Count what a run would do with every line, and show the first bad ones; run nothing.
@@ -29,4 +31,5 @@ def check(
     """
     from jqcli.preview import preview  # noqa: PLC0415 - like the run itself, only when it is wanted
 
-    return preview(build(ctx, dry_run=True), explain=explain, as_json=as_json)
+    settings = build(ctx, dry_run=True)
+    return preview(settings, explain=explain, as_json=as_json or settings.summary == "json")

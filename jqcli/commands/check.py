@@ -20,9 +20,7 @@ def check(
     explain: Annotated[
         bool, typer.Option("--explain", metavar="", help="Say it of every line, and why.", rich_help_panel=_PANEL)
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="As JSON, as --summary json does.", rich_help_panel=_PANEL)
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="As JSON.", rich_help_panel=_PANEL)] = False,
     **_: Any,
 ) -> int:
     """Count what a run would do with every line, and show the first bad ones; run nothing.

@@ -180,6 +180,15 @@ def test_the_address_of_a_monitor_is_not_in_it(folder):
     assert "--ping" in page_of(folder).numbers["command"]
 
 
+def test_no_address_of_a_monitor_that_was_ever_given_is_in_it(folder):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    at = "http://127.0.0.1:9/"
+    words = ("--ping", f"{at}s3cret-a", f"--ping={at}s3cret-b", f"--ping={at}s3cret", "--tenant", "s3cret-d/x")
+    folder.run("jobs.jsonl", *ARGS, *words, code=0, JQ_RUN_PING="s3cret-d")
+    assert "s3cret" not in page_of(folder).html
+    assert page_of(folder).numbers["command"].count("--ping") == 3
+
+
 def test_ids_errors_and_names_of_files_are_text_in_it(folder):
     evil = "</script><script>alert(1)</script><b>\u202e\x1b[2J"
     name = "<i onclick=alert(1)>&amp;.jsonl"

@@ -55,9 +55,10 @@ def retry_command(settings: Settings) -> str:
 
 
 def retry_words(settings: Settings) -> list[str]:
-    """Return the words of that command; all else is in the letters, but for the store."""
+    """Return the words of that command; all else is in the letters, but for the store, and who the handler is."""
     words = ["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec]
-    return [*words, *(("--store", settings.store) if settings.store else ())]
+    named = (("--config", settings.config), ("--profile", settings.profile), ("--store", settings.store))
+    return [*words, *(word for option, value in named if value for word in (option, value))]
 
 
 def _is_digest_wanted(settings: Settings, code: int) -> bool:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 import time
 from math import inf
 from typing import TYPE_CHECKING
@@ -27,6 +28,12 @@ _PLAIN = re.compile(r"[\w.:/@+\-]+", re.ASCII)
 _LEVELS = {"failed": "warning", "dead": "error", "stopped": "warning"}
 _MOST_KEPT = 1 << 20  # bytes that a slow reader may be behind
 _LAST_WORDS = 1.0  # seconds
+_STOPPED = (1, 3)
+_SIGNAL = 128
+_COUNTS = (
+    *("read", "completed", "duplicate", "skipped", "dead", "unfinished", "settled_before"),
+    *("attempts", "retries", "crashes", "timeouts"),
+)
 _MOST_TEXT = LINE_MOST + 16
 
 
@@ -167,14 +174,37 @@ class Log:
 
     def end(self, snapshot: Snapshot, exit_code: int) -> None:
         """Write how the run ended."""
-        names = ("read", "completed", "duplicate", "skipped", "dead", "unfinished", "attempts", "retries", "crashes")
-        counts = {name: getattr(snapshot, name) for name in names}
-        self._say("ended", {"exit_code": exit_code, **counts, "duration": round(snapshot.elapsed, 3)})
+        counts = {name: getattr(snapshot, name) for name in _COUNTS}
+        cause = snapshot.cause or _signal_of(exit_code)
+        why = {"cause": cause} if cause else {}
+        members = {"exit_code": exit_code, **why, **counts, "duration": round(snapshot.elapsed, 3)}
+        self._say("ended", members, _level_of(exit_code))
         self._file.close()
 
-    def _say(self, event: str, members: Mapping[str, object]) -> None:
-        head = {"at": timestamp(time.time()), "level": "info", "run": self._run, "event": event}
+    def _say(self, event: str, members: Mapping[str, object], level: str = "info") -> None:
+        head = {"at": timestamp(time.time()), "level": level, "run": self._run, "event": event}
         self._file.append([self._render(head | dict(members))])
+
+
+def _level_of(exit_code: int) -> str:
+    """Return how bad an end is: a run that was stopped, or left dead letters, can go on; one that failed cannot yet.
+
+    >>> [_level_of(code) for code in (0, 1, 3, 143, 74)]
+    ['info', 'warning', 'warning', 'warning', 'error']
+    """
+    if exit_code == 0:
+        return "info"
+    return "warning" if exit_code in _STOPPED or exit_code > _SIGNAL else "error"
+
+
+def _signal_of(exit_code: int) -> str:
+    """Return the name of the signal that stopped a run, empty where none did.
+
+    >>> _signal_of(143), _signal_of(3)
+    ('SIGTERM', '')
+    """
+    number = exit_code - _SIGNAL
+    return signal.Signals(number).name if number in set(signal.Signals) else ""
 
 
 def members_of(run: str, change: Change, level: str | None = None) -> dict[str, object]:

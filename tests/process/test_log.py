@@ -202,6 +202,36 @@ def read_some(fd):
         return b""
 
 
+@pytest.mark.parametrize(
+    "options, env, code, level, cause",
+    [
+        ((), {}, 1, "warning", None),
+        (("--max-failures", "1"), {}, 3, "warning", "1 job is dead, and --max-failures is 1"),
+        ((), {"JQ_RUN_FAILPOINT": "letters.append:1:ENOSPC"}, 74, "error", "No space left"),
+    ],
+    ids=["dead", "max-failures", "full"],
+)
+def test_the_log_says_how_bad_the_end_is_and_why_it_came_early(folder, options, env, code, level, cause):
+    folder.write("jobs.jsonl", [{"do": "reject"}])
+    folder.run("jobs.jsonl", *ARGS, *options, "--log-file", "l", "--log-format", "json", code=code, **env)
+    ended = lines_of(folder / "l")[-1]
+    assert (ended["event"], ended["exit_code"], ended["level"]) == ("ended", code, level)
+    assert "cause" not in ended if cause is None else cause in ended["cause"]
+
+
+def test_the_log_says_which_signal_ended_a_run_and_that_success_is_no_warning(folder):
+    child = folder.start("-", *ARGS, "-d", "d.jsonl", "--log-file", "l", "--log-format", "json")
+    wait_for(lambda: (folder / "l").exists() and "worker" in (folder / "l").read_text())
+    child.terminate()
+    assert child.wait(60) == 143
+    ended = lines_of(folder / "l")[-1]
+    assert (ended["exit_code"], ended["level"], ended["cause"]) == (143, "warning", "SIGTERM")
+    folder.write("jobs.jsonl", [{"n": 1}])
+    folder.run("jobs.jsonl", *ARGS, "--log-file", "l", "--log-format", "json", code=0)
+    ended = lines_of(folder / "l")[-1]
+    assert (ended["level"], ended.get("cause")) == ("info", None)
+
+
 LINED = ["--log-file", "--events", "--trace"]
 
 

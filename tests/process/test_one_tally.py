@@ -144,8 +144,8 @@ def run_seen(folder, *words, code):
     assert {name: asked[-1][1][name] for name in COUNTS} == summary
     ended = json.loads((folder / "l.jsonl").read_text().splitlines()[-1])
     assert ended["event"] == "ended"
-    assert {name: ended[name] for name in COUNTS if name != "timeouts"} == {
-        n: summary[n] for n in COUNTS if n != "timeouts"
+    assert {name: ended[name] for name in (*COUNTS, "settled_before")} == {
+        name: ran.summary[name] for name in (*COUNTS, "settled_before")
     }
     slices = [event for event in json.loads((folder / "t.json").read_text()) if event["ph"] == "X"]
     assert len(slices) == summary["attempts"]

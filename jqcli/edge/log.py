@@ -131,7 +131,7 @@ class Log:
     def __init__(self, file: LineFile, run: str, *, as_json: bool, about: Mapping[str, object]) -> None:
         self._file = file
         self._run = run
-        self._render = to_json if as_json else _to_text
+        self._render = _to_plain_json if as_json else _to_text
         self._pids: dict[int, int] = {}
         self.find: Callable[[int, int], Ids | None] = lambda *_: None
         self._found: tuple[tuple[int, int] | None, Ids | None] = None, None
@@ -222,6 +222,15 @@ def members_of(run: str, change: Change, level: str | None = None) -> dict[str, 
     if change.detail:
         members |= {name: value for name, value in change.detail.items() if value is not None}
     return members
+
+
+def _to_plain_json(members: Mapping[str, object]) -> bytes:
+    r"""Return members as JSON in ASCII: people read it too, and a terminal must get no C1 control nor bidi mark.
+
+    >>> _to_plain_json({"message": "\x9b2J\u202e"})
+    b'{"message":"\\u009b2J\\u202e"}\n'
+    """
+    return json.dumps(members, separators=(",", ":")).encode() + b"\n"
 
 
 def _to_text(members: Mapping[str, object]) -> bytes:

@@ -212,8 +212,8 @@ def read_some(fd):
     ids=["dead", "max-failures", "full"],
 )
 def test_the_log_says_how_bad_the_end_is_and_why_it_came_early(folder, options, env, code, level, cause):
-    folder.write("jobs.jsonl", [{"do": "reject"}])
-    folder.run("jobs.jsonl", *ARGS, *options, "--log-file", "l", "--log-format", "json", code=code, **env)
+    folder.write("jobs.jsonl", [{"do": "reject"}, *({"n": n} for n in range(5000))])
+    folder.run("jobs.jsonl", *ARGS, "-b", "1", *options, "--log-file", "l", "--log-format", "json", code=code, **env)
     ended = lines_of(folder / "l")[-1]
     assert (ended["event"], ended["exit_code"], ended["level"]) == ("ended", code, level)
     assert "cause" not in ended if cause is None else cause in ended["cause"]

@@ -17,6 +17,7 @@ from jqcli.core.dispatch import Dispatch
 from jqcli.core.limit import Rate
 from jqcli.core.rules import Rules
 from jqcli.core.window import Window
+from jqcli.edge.dlq import Letters
 from jqcli.edge.lock import Patience
 from jqcli.edge.outputs import Destination, Outputs, is_journal, journal_path, open_outputs
 from jqcli.edge.spill import Spill
@@ -157,7 +158,9 @@ def make_loop(
         workers=settings.workers,
         claimer=claimer,
     )
-    return Loop(parts)
+    loop = Loop(parts)
+    loop.tally.has_letters_before = isinstance(outputs.letters, Letters) and outputs.letters.has_any
+    return loop
 
 
 def _flow_of(settings: Settings, policies: dict[str | None, Policy]) -> Flow:

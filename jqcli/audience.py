@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from jqcli.chronicle import Chronicle, Writer
+from jqcli.config.given import variable_of
 from jqcli.edge.log import EventFile, LineFile, Log
 from jqcli.edge.metrics import MetricsFile
 from jqcli.edge.observer import Observer, Observers
@@ -22,7 +24,7 @@ from jqcli.errors import printable
 from jqcli.notice import retry_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jqcli.config import Settings
     from jqcli.core.batch import Batch
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from jqcli.core.codec import Scheme
     from jqcli.core.course import Course
     from jqcli.edge.feed import Feed
+
+
+_PING = "--ping"
 
 
 def open_audience(
@@ -50,7 +55,9 @@ def open_audience(
     writers: list[Writer] = []
     readers: list[Log] = []
     if settings.events is not None:
-        writers.append(EventFile(LineFile(settings.events, tell), about.run))
+        events = EventFile(LineFile(settings.events, tell), about.run)
+        writers.append(events)
+        others.append(events)
     if settings.log_file is not None:
         said = {"handler": about.handler, "inputs": " ".join(about.inputs), "pid": os.getpid()}
         log = Log(LineFile(settings.log_file, tell), about.run, as_json=settings.log_format == "json", about=said)
@@ -81,11 +88,9 @@ def _open_report(
     from jqcli.edge.report.file import ReportFile  # noqa: PLC0415 - as above
     from jqcli.edge.report.page import Background  # noqa: PLC0415 - as above
 
-    # The address of a monitor is a secret, and a page is there to be passed on.
-    words = [word if settings.ping is None else word.replace(settings.ping, "…") for word in sys.argv[1:]]
     background = Background(
         about=about,
-        command=shell_line(["jq-run", *words]),
+        command=shell_line(["jq-run", *_hide_addresses(sys.argv[1:], settings.ping or "")]),
         folder=printable(os.getcwd()),
         retry=retry_words(settings),
         flow=settings.flow,
@@ -93,6 +98,23 @@ def _open_report(
     )
     course = Course(scheme, time.monotonic())
     return course, ReportFile(settings.report or "", background, course, tell)
+
+
+def _hide_addresses(words: Sequence[str], address: str) -> list[str]:
+    """Return a command line without the address of a monitor, nor any that another one took the place of.
+
+    Each is a secret, and a page is there to be passed on.
+
+    >>> _hide_addresses(["a", "--ping", "http://x/1", "--ping=http://x/2", "http://x/3"], "http://x/3")
+    ['a', '--ping', '…', '--ping=…', '…']
+    """
+    given = [word for before, word in pairwise(words) if before == _PING]
+    given += [word.removeprefix(f"{_PING}=") for word in words if word.startswith(f"{_PING}=")]
+    given += [address, os.environ.get(variable_of("ping"), "")]
+    # The longest first, as one address may begin as another does.
+    for secret in sorted(filter(None, given), key=len, reverse=True):
+        words = [word.replace(secret, "…") for word in words]
+    return list(words)
 
 
 def _about(settings: Settings, source: Feed, head: LetterHead) -> About:

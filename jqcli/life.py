@@ -73,8 +73,7 @@ class Lives:
         if self._log.header is None:
             size = 0 if path is None else os.path.getsize(path)
             self._log.begin(Header(self._selection.end, path, size, self._ask.said))
-        remains = self._selection.total > len(self._selection.offsets) or bool(self._selection.before["dead"])
-        letters = RedriveLetters(self._log, self._grow, has_any=remains)
+        letters = RedriveLetters(self._log, self._grow)
         return Outputs(results if path is not None else NotedStream(results, self._log), letters, done, [])
 
     def count_before(self, tally: Tally) -> None:
@@ -88,6 +87,7 @@ class Lives:
         tally.skipped += before["skipped"]
         tally.dead += before["dead"]
         tally.dead_before += before["dead"]
+        tally.redriven = self._selection.total
 
     def edit(self) -> None:
         """Let the user change the jobs, where that is asked for, but not those that a killed start has seen already."""

@@ -35,18 +35,16 @@ def is_talkative(settings: Settings) -> bool:
     return not settings.quiet and (os.isatty(2) or settings.verbose > 0)
 
 
-def say_end(
-    settings: Settings, snapshot: Snapshot, code: int, run: str, *, has_letters: bool, goes_on: bool = True
-) -> None:
+def say_end(settings: Settings, snapshot: Snapshot, code: int, run: str, *, goes_on: bool = True) -> None:
     """Say what came of the run: always at a terminal, else only where something failed."""
     results = settings.output if settings.output and is_journal(settings.output) else None
-    dlq = settings.dlq if has_letters else None
+    dlq = settings.dlq if snapshot.has_letters else None
     if settings.summary == "json":
         found = summary_object(snapshot, run=run, exit_code=code, results=results, dlq=dlq)
         # Not orjson: an id may be an integer of any size, and a terminal must get no C1 control nor bidi mark.
         write(json.dumps(found, separators=(",", ":")) + "\n", None)
     elif _is_digest_wanted(settings, code):
-        retry = retry_command(settings) if dlq is not None and snapshot.dead else None
+        retry = retry_command(settings) if dlq is not None and snapshot.letters else None
         text = summary_text(snapshot, exit_code=code, results=results, dlq=dlq, retry_command=retry, goes_on=goes_on)
         write(text, WARNING if code else INFO)
 
@@ -57,9 +55,10 @@ def retry_command(settings: Settings) -> str:
 
 
 def retry_words(settings: Settings) -> list[str]:
-    """Return the words of that command; all else is in the letters, but for the store."""
+    """Return the words of that command; all else is in the letters, but for the store, and who the handler is."""
     words = ["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec]
-    return [*words, *(("--store", settings.store) if settings.store else ())]
+    named = (("--config", settings.config), ("--profile", settings.profile), ("--store", settings.store))
+    return [*words, *(word for option, value in named if value for word in (option, value))]
 
 
 def _is_digest_wanted(settings: Settings, code: int) -> bool:

@@ -24,7 +24,7 @@ from jqcli.edge.stderr import say
 from jqcli.edge.text import safe
 from jqcli.errors import FileError, LockedError
 from jqcli.remembered import Remembered
-from jqcli.run import make_engine, refuse_records, scheme_of
+from jqcli.run import guard_stdout, make_engine, refuse_records, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -152,7 +152,7 @@ def _open_memory(settings: Settings, source: Source) -> Remembered | None:
 
 def _load_policies(settings: Settings, source: Source) -> dict[str | None, Policy]:
     """Load the handlers, for what their code says of its version: that is a part of what a store knows them by."""
-    with selectors.DefaultSelector() as selector:
+    with guard_stdout(), selectors.DefaultSelector() as selector:  # imports print
         engine = make_engine(replace(settings, workers=1), scheme_of(settings), source, selector, None)
         try:
             return engine.start(lambda: True)

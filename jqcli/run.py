@@ -98,7 +98,7 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         from jqcli.assembly import Files, make_loop, open_claimer, open_files  # noqa: PLC0415
         from jqcli.notice import say_beginning  # noqa: PLC0415
 
-        stdout_fd = stack.enter_context(_guard_stdout()) if is_inline else _STDOUT
+        stdout_fd = stack.enter_context(guard_stdout()) if is_inline else _STDOUT
         try:
             policies = engine.start(lambda: not interrupts.received)
             is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
@@ -139,7 +139,7 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     from jqcli.notice import say_end  # noqa: PLC0415 - see above
 
     problem: JqcliError | None = None
-    code, has_letters = JqcliError.exit_code, True
+    code = JqcliError.exit_code
     try:
         code = loop.run()
     except JqcliError as error:
@@ -147,7 +147,8 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     finally:
         snapshot = loop.snapshot(time.monotonic())
         try:
-            has_letters = outputs.letters.close()
+            is_there = outputs.letters.close()
+            snapshot = snapshot if is_there is None else replace(snapshot, has_letters=is_there)
         except JqcliError as error:
             if problem is None:  # what came before it is what happened
                 code, problem = error.exit_code, error
@@ -156,7 +157,7 @@ def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:
     if loop.stop is not None and loop.stop.message:
         say(loop.stop.message)
     goes_on = problem is None or problem.goes_on
-    say_end(settings, snapshot, code, loop.run_id, has_letters=has_letters, goes_on=goes_on)
+    say_end(settings, snapshot, code, loop.run_id, goes_on=goes_on)
     if problem is not None:
         raise problem
     return code
@@ -170,7 +171,7 @@ def _cause_of(loop: Loop, problem: JqcliError | None) -> str:
 
 
 @contextmanager
-def _guard_stdout() -> Iterator[int]:
+def guard_stdout() -> Iterator[int]:
     """Let what is printed in this process go to stderr, and give a descriptor for the results instead."""
     kept = os.dup(_STDOUT)
     os.dup2(2, _STDOUT)

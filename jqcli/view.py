@@ -62,6 +62,8 @@ class View(NamedTuple):
             histogram=tally.histogram(),
             latencies=tally.latencies(),
             dead_before=tally.dead_before,
+            letters=tally.letters,
+            has_letters=tally.letters > 0 or tally.has_letters_before,
         )
 
     def _flow(self, now: float, *, is_stopping: bool) -> FlowState | None:

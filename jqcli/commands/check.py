@@ -29,4 +29,5 @@ def check(
     """
     from jqcli.preview import preview  # noqa: PLC0415 - like the run itself, only when it is wanted
 
-    return preview(build(ctx, dry_run=True), explain=explain, as_json=as_json)
+    settings = build(ctx, dry_run=True)
+    return preview(settings, explain=explain, as_json=as_json or settings.summary == "json")

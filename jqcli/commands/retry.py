@@ -69,7 +69,9 @@ def retry(
     from jqcli.redrive import redrive  # noqa: PLC0415
     from jqcli.selection import Ask  # noqa: PLC0415
 
-    given = _given(ctx) | ({"summary": "json"} if as_json else {})
+    given = _given(ctx)
+    if as_json and given.setdefault("summary", "json") != "json":
+        raise UsageError(f"--json contradicts --summary {given['summary']}: leave one of them out")
     file, environment = load_config(said["config"], said["profile"]), read_environment(os.environ)
     gathered = gather(given, environment, file)
     _refuse_of_all(gathered, len(set(paths)))

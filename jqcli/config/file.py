@@ -28,6 +28,7 @@ _PATHS = ("output", "dlq", "store", *BESIDE)
 class ConfigFile:
     """What the file says, the chosen profile laid over the top level; `path` is None where there is none.
 
+    `asked` is the path that was asked for, None where the file was found, and `profile` the profile.
     Paths in it are relative to the current folder, not to the file's.
     """
 
@@ -35,6 +36,8 @@ class ConfigFile:
     values: Mapping[str, Given] = field(default_factory=dict)
     handlers: tuple[HandlerSpec, ...] = ()
     tenants: Mapping[str, Rate] = field(default_factory=dict)
+    asked: str | None = None
+    profile: str | None = None
 
 
 def load_config(path: str | None = None, profile: str | None = None, folder: str = "") -> ConfigFile:
@@ -44,6 +47,7 @@ def load_config(path: str | None = None, profile: str | None = None, folder: str
     where there is no current folder.
     """
     check_folder()
+    asked = path or None
     path = path or _find(folder)
     if path is None:
         if profile is not None:
@@ -63,7 +67,7 @@ def load_config(path: str | None = None, profile: str | None = None, folder: str
             raise UsageError(f"{path}: there is no profile {profile!r}{_known(profile, profiles)}")
         values |= _place(path, f"[profiles.{profile}] ", profiles[profile])
     tenants = {name: _read_tenant(path, name, value) for name, value in _sub(path, top, "tenants")}
-    return ConfigFile(path, values, handlers, tenants)
+    return ConfigFile(path, values, handlers, tenants, asked, profile)
 
 
 def _find(folder: str) -> str | None:

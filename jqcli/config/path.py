@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STDIN = STDOUT = "-"
 # Settings that name a further file to write.
 BESIDE = ("status_file", "metrics_file", "log_file", "events", "trace", "report")
+# Those that are written line by line, so that a named pipe can take them.
+_LINED = ("log_file", "events", "trace")
 _SUFFIXES = re.compile(r"(\.(jsonl|ndjson|json|txt))?(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 
 
@@ -153,8 +155,9 @@ def find_beside(given: Mapping[str, Given], outputs: Mapping[str, str | None], r
         if path == STDOUT:
             raise UsageError(f"{where}: it goes to a file, not to stdout, which is for results; name one")
         check_target(given, name, path)
-        if Path(path).exists() and not Path(path).is_file():
-            raise UsageError(f"{where}: {path} is no regular file")
+        is_pipe = name in _LINED and Path(path).is_fifo()
+        if Path(path).exists() and not Path(path).is_file() and not is_pipe:
+            raise UsageError(f"{where}: {path} is no regular file{' nor named pipe' if name in _LINED else ''}")
         same = next((other for other, target in taken.items() if is_same(path, target)), None)
         if same is not None:
             raise UsageError(f"{where}: {path} is the file of {same} too; choose another")

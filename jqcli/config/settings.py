@@ -88,6 +88,8 @@ class Settings:
     trace: str | None
     report: str | None
     tag: str | None = None
+    config: str | None = None
+    profile: str | None = None
 
 
 def build_settings(
@@ -131,6 +133,8 @@ def build_settings(
         policy=_policy_of(given),
         quiet=quiet,
         verbose=verbose,
+        config=file.asked,
+        profile=file.profile,
         **read_flow(given, file.tenants),
         **beside,
         **read_store(given, dedupe=plain["dedupe"], others=(*inputs, output, dlq, *beside.values())),

@@ -97,7 +97,8 @@ class Snapshot:
 
     `errors` are the largest of `error_groups`, `busy` is the sum of all attempts' durations, `histogram` how many took
     no longer than each border; `bars` makes more of them out of `latencies`. `dead_before` are those of `dead` that
-    earlier runs left, `cause` is why a run stopped before its end.
+    earlier runs left, `cause` is why a run stopped before its end. `letters` are those dead letters that are this run's
+    concern: of its input, or in a redrive all that its DLQ holds; `has_letters` tells whether the DLQ holds any at all.
     """
 
     elapsed: float
@@ -131,11 +132,17 @@ class Snapshot:
     latencies: Mapping[int, int] = field(default_factory=dict)
     dead_before: int = 0
     cause: str = ""
+    letters: int = 0
+    has_letters: bool = False
 
 
 @dataclass(slots=True)
 class Tally:
-    """The counts of one run. Law 1: read = completed + duplicate + skipped + dead + unfinished."""
+    """The counts of one run. Law 1: read = completed + duplicate + skipped + dead + unfinished.
+
+    `redriven` are the letters of the DLQ that a redrive takes its lines from, 0 where lines come from inputs;
+    `has_letters_before` tells whether the DLQ of such a run held letters, of whatever input.
+    """
 
     read: int = 0
     completed: int = 0
@@ -144,6 +151,8 @@ class Tally:
     dead: int = 0
     settled_before: int = 0
     dead_before: int = 0
+    redriven: int = 0
+    has_letters_before: bool = False
     attempts: int = 0
     retries: int = 0
     crashes: int = 0
@@ -162,6 +171,11 @@ class Tally:
     def unfinished(self) -> int:
         """Lines read that have no record yet."""
         return self.read - self.settled
+
+    @property
+    def letters(self) -> int:
+        """Dead letters of the input, or those that a redrive leaves in its DLQ: all that did not end otherwise."""
+        return self.redriven - (self.settled - self.dead) if self.redriven else self.dead
 
     def count_dead(self, reason: str, kind: str, message: str, sample_id: str | int) -> None:
         """Count one dead letter and put it into its group of errors."""

@@ -27,6 +27,11 @@ class Letters:
         self._is_synced = os.fstat(self._fd).st_size == 0
         self._is_placed = False
 
+    @property
+    def has_any(self) -> bool:
+        """Whether any letter is in the file."""
+        return os.fstat(self._fd).st_size > 0
+
     def append(self, letters: bytes) -> None:
         """Append whole letters; raises FileError or LockedError."""
         with self.locked() as fd:
@@ -66,7 +71,7 @@ class Letters:
         """Remove the file if it is empty; tell whether it is still there. Raises FileError or LockedError."""
         self._lock()
         try:
-            is_empty = os.fstat(self._fd).st_size == 0
+            is_empty = not self.has_any
             if is_empty:
                 failpoint.hit("letters.unlink")
                 os.unlink(self.path)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _LINE_MOST = 2000  # characters of a printed line
+_MOST_OWED = 1 << 20  # bytes that the terminal may be behind
 
 
 class LiveScreen:
@@ -49,6 +50,7 @@ class LiveScreen:
         self._size = (0, 0)
         self._drawn: list[int] = []
         self._is_away = False
+        self._left_out = 0
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw this moment, unless the terminal has not taken the last one yet."""
@@ -63,19 +65,29 @@ class LiveScreen:
             self.interval = inf
 
     def say(self, line: str) -> None:
-        """Print a handler's line above the table."""
+        """Print a handler's line above the table; lines that a stopped terminal would have to be owed are counted."""
         if self.interval == inf:
             return
         try:
+            if self._terminal.owed > _MOST_OWED:
+                self._left_out += 1
+                return
+            self._say_left_out()
             self._console.print(Text(safe(line, _LINE_MOST)), soft_wrap=True)
         except OSError:
             self.interval = inf
+
+    def _say_left_out(self) -> None:
+        if self._left_out:
+            count, self._left_out = self._left_out, 0
+            self._console.print(Text(f"… {count:,} lines left out, as the terminal was too slow"), soft_wrap=True)
 
     def close(self, snapshot: Snapshot) -> None:  # noqa: ARG002 - the summary says how it ended
         """Wipe the table and show the cursor again."""
         try:
             if self.interval != inf and self._terminal.is_ours:
                 self._follow_resize()
+                self._say_left_out()
                 self._live.stop()
             self._terminal.close()
         except OSError:

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import re
+import signal
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from jqcli.core.change import TROUBLE, Change
@@ -26,6 +28,12 @@ _PLAIN = re.compile(r"[\w.:/@+\-]+", re.ASCII)
 _LEVELS = {"failed": "warning", "dead": "error", "stopped": "warning"}
 _MOST_KEPT = 1 << 20  # bytes that a slow reader may be behind
 _LAST_WORDS = 1.0  # seconds
+_STOPPED = (1, 3)
+_SIGNAL = 128
+_COUNTS = (
+    *("read", "completed", "duplicate", "skipped", "dead", "unfinished", "settled_before"),
+    *("attempts", "retries", "crashes", "timeouts"),
+)
 _MOST_TEXT = LINE_MOST + 16
 
 
@@ -90,8 +98,9 @@ class LineFile:
 
 
 class EventFile:
-    """Writes every change of every job as one JSON object a line."""
+    """Writes every change of every job as one JSON object a line; an observer too, as it has to hear of the end."""
 
+    interval = inf
     is_thorough = True
 
     def __init__(self, file: LineFile, run: str) -> None:
@@ -101,6 +110,13 @@ class EventFile:
     def write(self, changes: Sequence[Change]) -> None:
         """Write these changes."""
         self._file.append([to_json(members_of(self._run, change)) for change in changes])
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take nothing from a moment of the run."""
+
+    def end(self, snapshot: Snapshot, exit_code: int) -> None:  # noqa: ARG002 - each job's end was told
+        """Close the file; a slow reader of a pipe gets what it has not taken yet."""
+        self._file.close()
 
 
 class Log:
@@ -115,7 +131,7 @@ class Log:
     def __init__(self, file: LineFile, run: str, *, as_json: bool, about: Mapping[str, object]) -> None:
         self._file = file
         self._run = run
-        self._render = to_json if as_json else _to_text
+        self._render = _to_plain_json if as_json else _to_text
         self._pids: dict[int, int] = {}
         self.find: Callable[[int, int], Ids | None] = lambda *_: None
         self._found: tuple[tuple[int, int] | None, Ids | None] = None, None
@@ -158,14 +174,37 @@ class Log:
 
     def end(self, snapshot: Snapshot, exit_code: int) -> None:
         """Write how the run ended."""
-        names = ("read", "completed", "duplicate", "skipped", "dead", "unfinished", "attempts", "retries", "crashes")
-        counts = {name: getattr(snapshot, name) for name in names}
-        self._say("ended", {"exit_code": exit_code, **counts, "duration": round(snapshot.elapsed, 3)})
+        counts = {name: getattr(snapshot, name) for name in _COUNTS}
+        cause = snapshot.cause or _signal_of(exit_code)
+        why = {"cause": cause} if cause else {}
+        members = {"exit_code": exit_code, **why, **counts, "duration": round(snapshot.elapsed, 3)}
+        self._say("ended", members, _level_of(exit_code))
         self._file.close()
 
-    def _say(self, event: str, members: Mapping[str, object]) -> None:
-        head = {"at": timestamp(time.time()), "level": "info", "run": self._run, "event": event}
+    def _say(self, event: str, members: Mapping[str, object], level: str = "info") -> None:
+        head = {"at": timestamp(time.time()), "level": level, "run": self._run, "event": event}
         self._file.append([self._render(head | dict(members))])
+
+
+def _level_of(exit_code: int) -> str:
+    """Return how bad an end is: a run that was stopped, or left dead letters, can go on; one that failed cannot yet.
+
+    >>> [_level_of(code) for code in (0, 1, 3, 143, 74)]
+    ['info', 'warning', 'warning', 'warning', 'error']
+    """
+    if exit_code == 0:
+        return "info"
+    return "warning" if exit_code in _STOPPED or exit_code > _SIGNAL else "error"
+
+
+def _signal_of(exit_code: int) -> str:
+    """Return the name of the signal that stopped a run, empty where none did.
+
+    >>> _signal_of(143), _signal_of(3)
+    ('SIGTERM', '')
+    """
+    number = exit_code - _SIGNAL
+    return signal.Signals(number).name if number in set(signal.Signals) else ""
 
 
 def members_of(run: str, change: Change, level: str | None = None) -> dict[str, object]:
@@ -183,6 +222,15 @@ def members_of(run: str, change: Change, level: str | None = None) -> dict[str, 
     if change.detail:
         members |= {name: value for name, value in change.detail.items() if value is not None}
     return members
+
+
+def _to_plain_json(members: Mapping[str, object]) -> bytes:
+    r"""Return members as JSON in ASCII: people read it too, and a terminal must get no C1 control nor bidi mark.
+
+    >>> _to_plain_json({"message": "\x9b2J\u202e"})
+    b'{"message":"\\u009b2J\\u202e"}\n'
+    """
+    return json.dumps(members, separators=(",", ":")).encode() + b"\n"
 
 
 def _to_text(members: Mapping[str, object]) -> bytes:

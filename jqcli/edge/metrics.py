@@ -80,7 +80,7 @@ def _families(snapshot: Snapshot, last: Last, *, is_running: bool) -> Iterable[_
         ("queue_jobs", "Lines read and not settled.", snapshot.unfinished),
         ("in_flight_jobs", "Jobs that are with the workers.", snapshot.in_flight),
         ("waiting_jobs", "Jobs that wait for a moment, such as a retry.", snapshot.waiting),
-        ("dlq_letters", "Dead letters of this input, earlier runs' included.", snapshot.dead),
+        ("dlq_letters", "Dead letters of this input, earlier runs' included, or of a redrive's DLQ.", snapshot.letters),
         ("running", "1 while the run runs, else 0.", int(is_running)),
     ):
         yield _Family(f"jqcli_{name}", "gauge", text, [("", {}, value)])

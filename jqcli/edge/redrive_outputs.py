@@ -51,20 +51,15 @@ class Done(Settled):
 
 
 class RedriveLetters:
-    """Takes the letters of jobs that died again; `grow` gives each the history of its old one.
+    """Takes the letters of jobs that died again; `grow` gives each the history of its old one."""
 
-    `has_any` tells whether the DLQ holds letters that this redrive leaves as they are.
-    """
-
-    def __init__(self, log: RedriveLog, grow: Grow, *, has_any: bool) -> None:
+    def __init__(self, log: RedriveLog, grow: Grow) -> None:
         self._log = log
         self._grow = grow
-        self._has_any = has_any
 
     def append(self, letters: bytes) -> None:
         """Append whole letters."""
         self._log.append(b"".join(self._grow(line + b"\n") for line in letters.split(b"\n")[:-1]))
-        self._has_any = True
 
     def check(self) -> None:
         """Look whether what was appended is there."""
@@ -74,9 +69,9 @@ class RedriveLetters:
         """Sync, if anything was written."""
         self._log.sync()
 
-    def close(self) -> bool:
-        """Tell whether any letter will be there; the file belongs to the redrive."""
-        return self._has_any
+    def close(self) -> bool | None:
+        """Return None: what becomes of the DLQ is the redrive's, and how many letters stay is counted."""
+        return None
 
 
 class NotedStream:

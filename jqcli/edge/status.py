@@ -78,7 +78,11 @@ def status_object(about: About, snapshot: Snapshot, exit_code: int | None = None
     `rate` is the mean one, as in the summary, `rate_now` that of the last seconds.
     """
     said = summary_object(
-        snapshot, run=about.run, exit_code=exit_code, results=about.results, dlq=about.dlq if snapshot.dead else None
+        snapshot,
+        run=about.run,
+        exit_code=exit_code,
+        results=about.results,
+        dlq=about.dlq if snapshot.has_letters else None,
     )
     birth = birth_of(os.getpid()) or Birth("", "", "")
     return said | {

@@ -51,6 +51,12 @@ class Terminal:
         return bool(self._pending)
 
     @property
+    def owed(self) -> int:
+        """Bytes that the terminal has not taken yet."""
+        self.flush()
+        return len(self._pending)
+
+    @property
     def is_ours(self) -> bool:
         """Whether we are in the foreground; in the background we would draw over the shell."""
         try:

@@ -93,6 +93,27 @@ def test_what_a_handler_prints_sends_no_command_to_the_terminal_either(open_pty)
     assert "\x1b[2J" not in sent
 
 
+def test_a_terminal_that_takes_nothing_costs_bounded_memory_and_is_told_of_what_it_missed(open_pty):
+    terminal = open_pty(200, 30)
+    screen = open_screen("live", terminal.stream, "t")
+    screen.update(take_snapshot())
+    for number in range(6000):
+        screen.say(f"line {number} " + "x" * 1000)
+    assert len(screen._terminal._pending) < 1.1 * 2**20
+    taken = b""
+    while screen._terminal.owed:
+        taken += os.read(terminal.master, 65536)
+    while select.select([terminal.master], [], [], 0.05)[0]:
+        taken += os.read(terminal.master, 65536)
+    screen.say("the last line")
+    screen.close(take_snapshot())
+    sent = taken.decode() + terminal.read()
+    (left_out,) = re.findall(r"… ([\d,]+) lines left out", sent)
+    kept = len(re.findall(r"line \d+ x", sent))
+    assert kept + int(left_out.replace(",", "")) == 6000
+    assert "the last line" in sent
+
+
 def test_markup_in_a_payload_is_shown_as_it_is(open_pty):
     terminal = open_pty(200, 30)
     screen = open_screen("live", terminal.stream, "[bold]title[/]")

@@ -133,6 +133,7 @@ def test_clean_input_is_0_and_a_dry_run_is_the_same_as_check(folder):
     assert checked.out == dry.out
     as_json = folder.run("jobs.jsonl", *SETTINGS, "-n", "--summary", "json", code=0)
     assert as_json.out == folder.run("check", "jobs.jsonl", *SETTINGS, "--json", code=0).out
+    assert as_json.out == folder.run("check", "jobs.jsonl", *SETTINGS, "--summary", "json", code=0).out
 
 
 def test_jobs_are_checked_as_they_come_on_stdin(folder):

@@ -68,6 +68,17 @@ def open_lines(folder, name):
     return (folder / name).read_text().splitlines() if (folder / name).exists() else []
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_the_import_of_a_handler_prints_is_not_in_what_it_says(folder, workers):
+    folder.write("tasks.py", "print('loading')\n\ndef do(payload): ...\n")
+    folder.write("jobs.jsonl", [1])
+    words = ("jobs.jsonl", "-H", "tasks.py:do", "-j", workers, "-o", "r.jsonl", *STORE)
+    folder.run(*words, code=0)
+    ran = folder.run("check", *words, "--json", code=0)
+    assert json.loads(ran.out)["read"] == 1
+    assert "loading" in ran.err
+
+
 def test_what_is_in_the_store_is_counted_and_explained(folder):
     remember(folder, ['{"id":"first","payload":{"n":1}}'], code=0)
     folder.write("jobs.jsonl", [{"n": 1}, {"n": 2}, {"n": 1}])

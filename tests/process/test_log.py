@@ -12,6 +12,7 @@ import pytest
 
 from jqcli.core.change import Change
 from jqcli.edge.log import EventFile, LineFile
+from tests.command import wait_for
 
 JOBS = [
     *({"n": n} for n in range(30)),
@@ -192,3 +193,89 @@ def test_nobody_is_told_of_an_end_whose_record_could_not_be_written(folder, poin
     assert event not in [line["event"] for line in lines_of(folder / "events.jsonl")]
     folder.run(*words, code=1 if event == "dead" else 0)
     assert [line["event"] for line in lines_of(folder / "events.jsonl")].count(event) == 1
+
+
+def read_some(fd):
+    try:
+        return os.read(fd, 1 << 20)
+    except BlockingIOError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    "options, env, code, level, cause",
+    [
+        ((), {}, 1, "warning", None),
+        (("--max-failures", "1"), {}, 3, "warning", "1 job is dead, and --max-failures is 1"),
+        ((), {"JQ_RUN_FAILPOINT": "letters.append:1:ENOSPC"}, 74, "error", "No space left"),
+    ],
+    ids=["dead", "max-failures", "full"],
+)
+def test_the_log_says_how_bad_the_end_is_and_why_it_came_early(folder, options, env, code, level, cause):
+    folder.write("jobs.jsonl", [{"do": "reject"}, *({"n": n} for n in range(5000))])
+    folder.run("jobs.jsonl", *ARGS, "-b", "1", *options, "--log-file", "l", "--log-format", "json", code=code, **env)
+    ended = lines_of(folder / "l")[-1]
+    assert (ended["event"], ended["exit_code"], ended["level"]) == ("ended", code, level)
+    assert "cause" not in ended if cause is None else cause in ended["cause"]
+
+
+def test_the_log_says_which_signal_ended_a_run_and_that_success_is_no_warning(folder):
+    child = folder.start("-", *ARGS, "-d", "d.jsonl", "--log-file", "l", "--log-format", "json")
+    wait_for(lambda: (folder / "l").exists() and "worker" in (folder / "l").read_text())
+    child.terminate()
+    assert child.wait(60) == 143
+    ended = lines_of(folder / "l")[-1]
+    assert (ended["exit_code"], ended["level"], ended["cause"]) == (143, "warning", "SIGTERM")
+    folder.write("jobs.jsonl", [{"n": 1}])
+    folder.run("jobs.jsonl", *ARGS, "--log-file", "l", "--log-format", "json", code=0)
+    ended = lines_of(folder / "l")[-1]
+    assert (ended["level"], ended.get("cause")) == ("info", None)
+
+
+LINED = ["--log-file", "--events", "--trace"]
+
+
+@pytest.mark.parametrize("option", LINED)
+def test_a_named_pipe_gets_every_line_that_a_file_would(folder, option):
+    folder.write("jobs.jsonl", [{"n": n} for n in range(2000)])
+    os.mkfifo(folder / "pipe")
+    reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    child = folder.start("jobs.jsonl", "-o", "r.jsonl", option, "pipe", "-v")
+    got = b""
+
+    def has_ended():
+        nonlocal got
+        is_over = child.poll() is not None
+        while piece := read_some(reader):
+            got += piece
+        return is_over
+
+    wait_for(has_ended)
+    os.close(reader)
+    err = child.communicate()[1].decode()
+    assert child.returncode == 0, err
+    assert "left out" not in err
+    lines = got.splitlines()
+    if option == "--trace":
+        assert sum(event["ph"] == "X" for event in json.loads(got)) == 2000
+    elif option == "--events":
+        assert sum(b'"event":"completed"' in line for line in lines) == 2000
+    else:
+        assert b" event=began " in lines[0]
+        assert b" event=ended " in lines[-1]
+
+
+@pytest.mark.parametrize("option", LINED)
+def test_a_named_pipe_without_a_reader_ends_the_run_before_any_job(folder, option):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    os.mkfifo(folder / "pipe")
+    ran = folder.run("jobs.jsonl", "-o", "r.jsonl", option, "pipe", code=74)
+    assert "pipe: nobody reads from this pipe; start its reader first" in ran.err
+    assert (folder / "r.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("option", ["--status-file", "--metrics-file", "--report"])
+def test_what_is_replaced_as_a_whole_cannot_be_a_pipe(folder, option):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    os.mkfifo(folder / "pipe")
+    assert "pipe is no regular file" in folder.run("jobs.jsonl", "-o", "r.jsonl", option, "pipe", code=2).err

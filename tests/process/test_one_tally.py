@@ -57,6 +57,40 @@ def told_by_metrics(text):
     return outcomes | efforts | others
 
 
+def dlq_told(folder, words, code):
+    """Run a command and return which DLQ each place names, and how many letters the metrics count in it."""
+    ran = folder.run(*words, *SEEN, code=code, limit=60)
+    page = Page((folder / "report.html").read_bytes())
+    named = {
+        ran.summary["outputs"]["dlq"],
+        json.loads((folder / "s.json").read_text())["outputs"]["dlq"],
+        page.numbers["outputs"]["dlq"],
+    }
+    (name,) = named
+    assert ("dead letters none" in " ".join(page.text.split())) == (name is None)
+    return name, values_of((folder / "m.prom").read_text())['jqcli_dlq_letters{name="m"}']
+
+
+def test_after_a_partial_redrive_every_place_tells_of_the_letters_that_are_left(folder):
+    folder.write("tasks.py", "import os\n\ndef do(n):\n    assert n > 9 or os.path.exists('well')\n").chmod(0o644)
+    folder.write("jobs.jsonl", [*range(6)])
+    first = ("jobs.jsonl", "-H", "tasks.py:do", "-o", "r.jsonl", "-r", "1")
+    assert dlq_told(folder, first, 1) == ("jobs.dlq.jsonl", 6)
+    folder.write("well", "")
+    again = ("dlq", "retry", "jobs.dlq.jsonl", "-H", "tasks.py:do", "--limit")
+    assert dlq_told(folder, (*again, "2"), 0) == ("jobs.dlq.jsonl", 4)
+    assert len((folder / "jobs.dlq.jsonl").read_text().splitlines()) == 4
+    assert dlq_told(folder, (*again, "9"), 0) == (None, 0)
+
+
+def test_letters_of_another_input_in_the_same_dlq_are_named_everywhere_and_not_counted(folder):
+    folder.write("a.jsonl", [{"do": "reject"}])
+    folder.write("b.jsonl", [{"n": 1}])
+    words = ("-o", "r.jsonl", "-d", "all.dlq.jsonl")
+    assert dlq_told(folder, ("a.jsonl", *words), 1) == ("all.dlq.jsonl", 1)
+    assert dlq_told(folder, ("b.jsonl", *words), 0) == ("all.dlq.jsonl", 0)
+
+
 def told_by_events(path, summary):
     """Return the counts of this run's events; what earlier runs settled has none."""
     events = [event for event in map(json.loads, path.read_text().splitlines()) if event["run"] == summary["run"]]
@@ -110,8 +144,8 @@ def run_seen(folder, *words, code):
     assert {name: asked[-1][1][name] for name in COUNTS} == summary
     ended = json.loads((folder / "l.jsonl").read_text().splitlines()[-1])
     assert ended["event"] == "ended"
-    assert {name: ended[name] for name in COUNTS if name != "timeouts"} == {
-        n: summary[n] for n in COUNTS if n != "timeouts"
+    assert {name: ended[name] for name in (*COUNTS, "settled_before")} == {
+        name: ran.summary[name] for name in (*COUNTS, "settled_before")
     }
     slices = [event for event in json.loads((folder / "t.json").read_text()) if event["ph"] == "X"]
     assert len(slices) == summary["attempts"]

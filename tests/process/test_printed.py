@@ -107,12 +107,62 @@ def test_a_level_that_the_handlers_module_sets_holds_and_nothing_arrives_twice(f
     folder.write(
         "tasks.py",
         "import logging\n"
-        f"logging.basicConfig(level={level!r}, format='mine: %(message)s')\n"
+        f"logging.basicConfig(level={level!r})\n"
         f"exec(open({str(ROOT / 'tests' / 'process' / 'talkers.py')!r}).read())\n",
     )
     lines = talk(folder, {"do": "log"}, handler="tasks.py:talk")
     assert [line["event"] for line in lines] == ["logged"] * count
-    assert not any(line["message"].startswith("mine") for line in lines)
+    assert {line["message"].splitlines()[0] for line in lines} <= {"not wanted", "calling bank", "slow", "failed"}
+
+
+HIDING = """
+import logging, sys
+class Hide(logging.Filter):
+    def filter(self, record):
+        record.msg = str(record.msg).replace("s3cret", "***")
+        return "secret thing" not in record.msg
+class HideAtLast(logging.Formatter):
+    def format(self, record):
+        return "mine: " + super().format(record).replace("s3cret", "***")
+class Hiding(logging.StreamHandler):
+    def format(self, record):
+        return super().format(record).replace("s3cret", "***")
+def do(payload):
+    logging.getLogger("shop").warning("card s3cret")
+    logging.getLogger("shop").info("card s3cret")
+"""
+BY_FILTER = 'logging.basicConfig(level="INFO"); logging.getLogger().handlers[0].addFilter(Hide())'
+BY_FORMATTER = 'logging.basicConfig(level="INFO"); logging.getLogger().handlers[0].setFormatter(HideAtLast())'
+BY_CLASS = "logging.getLogger().setLevel('INFO'); logging.getLogger().addHandler(Hiding())"
+BY_OWN = "logging.getLogger('shop').addHandler(Hiding(sys.stdout))"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "how, event, message",
+    [
+        (BY_FILTER, "logged", "card ***"),
+        (BY_FORMATTER, "logged", "mine: card ***"),
+        (BY_CLASS, "printed", "card ***"),
+        (BY_OWN, "printed", "card ***"),
+    ],
+    ids=["filter", "formatter", "class", "own logger"],
+)
+def test_what_the_code_hides_from_its_output_is_hidden_from_the_log_and_arrives_once(
+    folder, how, event, message, workers
+):
+    folder.write("tasks.py", HIDING + how + "\n")
+    folder.write("jobs.jsonl", [1])
+    folder.run("jobs.jsonl", "-H", "tasks.py:do", *LOGGED, "-j", workers, code=0)
+    assert "s3cret" not in (folder / "run.log").read_text()
+    assert [(line["event"], line["message"]) for line in printed(folder)] == [(event, message)] * 2
+
+
+def test_a_record_that_a_filter_drops_is_in_no_log(folder):
+    folder.write("tasks.py", (HIDING + BY_FILTER + "\n").replace("card s3cret", "a secret thing"))
+    folder.write("jobs.jsonl", [1])
+    folder.run("jobs.jsonl", "-H", "tasks.py:do", *LOGGED, code=0)
+    assert printed(folder) == []
 
 
 def test_what_programs_print_that_a_handler_starts_is_that_jobs(folder):

@@ -52,6 +52,14 @@ def retry(folder, *words, code=None, **more):
     return folder.run("dlq", "retry", "jobs.dlq.jsonl", *ONCE, *words, code=code, deed=False, **more)
 
 
+def test_json_and_another_summary_contradict_each_other_and_nothing_runs(folder):
+    bury(folder, [{"n": 1}])
+    before = (folder / "jobs.dlq.jsonl").read_bytes()
+    ran = retry(folder, "--json", code=2)
+    assert "--json contradicts --summary none: leave one of them out" in ran.err
+    assert (folder / "jobs.dlq.jsonl").read_bytes() == before
+
+
 def write_waiting(folder, end):
     """Write wait.py, whose handler says `started`, waits for the file `go`, and ends so."""
     (folder / "wait.py").write_text(

@@ -173,11 +173,37 @@ def test_it_can_be_asked_for_in_the_file_of_settings_and_by_a_variable(folder):
     )
 
 
+@pytest.mark.parametrize("variable", [False, True], ids=["options", "variables"])
+def test_commands_that_retry_name_the_configuration_that_the_handler_is_of(folder, variable):
+    folder.write("tasks.py", "import os\n\ndef do(n):\n    assert os.path.exists('well')\n").chmod(0o644)
+    folder.write("own.toml", '[handlers]\nmine = "tasks.py:do"\n[profiles.night]\nmax_attempts = 2\n')
+    folder.write("jobs.jsonl", [1])
+    words, env = ("--config", "own.toml", "--profile", "night"), {}
+    if variable:
+        words, env = (), {"JQ_RUN_CONFIG": "own.toml", "JQ_RUN_PROFILE": "night"}
+    ran = folder.run("jobs.jsonl", "-H", "mine", *words, "-o", "r.jsonl", "--report", "r.html", code=1, **env)
+    said = ran.err.partition("retry with")[2].splitlines()[0].strip()
+    assert said.endswith("-H mine --config own.toml --profile night")
+    in_page = page_of(folder).text.partition("jq-run dlq retry")[2]
+    assert "-H mine --config own.toml --profile night --reason" in in_page
+    folder.write("well", "")
+    folder.run(*said.split()[1:], deed=False, code=0)
+
+
 def test_the_address_of_a_monitor_is_not_in_it(folder):
     folder.write("jobs.jsonl", [{"n": 1}])
     folder.run("jobs.jsonl", *ARGS, "--ping", "http://127.0.0.1:9/s3cret", code=0)
     assert "s3cret" not in page_of(folder).html
     assert "--ping" in page_of(folder).numbers["command"]
+
+
+def test_no_address_of_a_monitor_that_was_ever_given_is_in_it(folder):
+    folder.write("jobs.jsonl", [{"n": 1}])
+    at = "http://127.0.0.1:9/"
+    words = ("--ping", f"{at}s3cret-a", f"--ping={at}s3cret-b", f"--ping={at}s3cret", "--tenant", "s3cret-d/x")
+    folder.run("jobs.jsonl", *ARGS, *words, code=0, JQ_RUN_PING="s3cret-d")
+    assert "s3cret" not in page_of(folder).html
+    assert page_of(folder).numbers["command"].count("--ping") == 3
 
 
 def test_ids_errors_and_names_of_files_are_text_in_it(folder):

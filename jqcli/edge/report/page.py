@@ -103,7 +103,7 @@ def numbers(
 ) -> dict[str, object]:
     """Return all that the page shows, for programs: the summary's object, and what only a report has."""
     about = background.about
-    dlq = about.dlq if snapshot.dead else None
+    dlq = about.dlq if snapshot.has_letters else None
     said = summary_object(snapshot, run=about.run, exit_code=exit_code, results=about.results, dlq=dlq)
     attempts = zip(course.made, course.failed, course.again, strict=True)
     last = course.timeline.reach(course.elapsed)
@@ -178,7 +178,7 @@ def _run_list(background: Background, snapshot: Snapshot, exit_code: int, ended_
         ("handler", tag("code", about.handler)),
         ("input", tag("code", " ".join(about.inputs))),
         ("results", tag("code", about.results or "(stdout)")),
-        ("dead letters", tag("code", about.dlq or "") if snapshot.dead else "none"),
+        ("dead letters", tag("code", about.dlq or "") if snapshot.has_letters else "none"),
         ("began", timestamp(about.started_at)),
         ("ended", f"{timestamp(ended_at)}, after {format_duration(snapshot.elapsed)}"),
         ("exit code", f"{exit_code}: {_CODES.get(exit_code, '')}"),

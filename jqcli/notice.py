@@ -10,7 +10,7 @@ from jqcli.edge.digest import summary_object, summary_text
 from jqcli.edge.level import INFO, WARNING
 from jqcli.edge.outputs import is_journal
 from jqcli.edge.stderr import say, write
-from jqcli.edge.text import shell_line
+from jqcli.edge.text import file_word, shell_line
 
 if TYPE_CHECKING:
     from jqcli.config import Settings
@@ -56,7 +56,7 @@ def retry_command(settings: Settings) -> str:
 
 def retry_words(settings: Settings) -> list[str]:
     """Return the words of that command; all else is in the letters, but for the store, and who the handler is."""
-    words = ["jq-run", "dlq", "retry", settings.dlq, "-H", settings.handler.name or settings.handler.spec]
+    words = ["jq-run", "dlq", "retry", file_word(settings.dlq), "-H", settings.handler.name or settings.handler.spec]
     named = (("--config", settings.config), ("--profile", settings.profile), ("--store", settings.store))
     return [*words, *(word for option, value in named if value for word in (option, value))]
 

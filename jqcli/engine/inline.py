@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jqcli.policy import Policy
 
 _DEPTH = 2
+_PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _STOPPED = Cause("stop", "jqcli.Stopped", "the run was stopped")
 
 
@@ -54,6 +55,8 @@ class Inline:
             raise FileError(f"cannot start the engine: {error.strerror}") from error
         self._ledger, self._writer = Ledger(Memory(fd)), Writer(fd)
         os.close(fd)
+        self._folder = os.open(".", _PLACE)
+        self._their_folder: int | None = None  # where handlers are, if they went elsewhere
         self._frames: deque[tuple[Kind, bytes]] = deque()
         self._events: list[Event] = []
         self.holders: dict[int, int] = {}
@@ -154,12 +157,23 @@ class Inline:
     @contextmanager
     def _attempting(self) -> Iterator[None]:
         """Note that a handler's code runs, which a second signal leaves."""
+        if self._their_folder is not None:
+            os.fchdir(self._their_folder)
+            os.close(self._their_folder)
+            self._their_folder = None
         self.is_attempting = True
         try:
             with printing(*self._streams):
                 yield
         finally:
             self.is_attempting = False
+            self._come_back()
+
+    def _come_back(self) -> None:
+        """Go back to the folder in which this run's files are; handlers go on in theirs, as they would in a worker."""
+        if not os.path.samestat(os.stat("."), os.fstat(self._folder)):
+            self._their_folder = os.open(".", _PLACE)
+            os.fchdir(self._folder)
 
     def _hear(self, data: bytes) -> None:
         kind = Kind(HEADER.unpack_from(data)[1])

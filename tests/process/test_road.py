@@ -381,3 +381,19 @@ def test_results_may_go_to_a_pipe_with_a_name(folder):
     ran = folder.shell("mkfifo pipe; cat pipe > got & $JQ jobs.jsonl -o pipe; code=$?; wait; cat got; exit $code")
     assert ran.code == 0, ran.err
     assert len(ran.records) == 2
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_handler_that_goes_to_another_folder_takes_no_file_of_the_run_there(folder, workers):
+    (folder / "sub").mkdir()
+    code = "import os\ndef go(n):\n    os.chdir('sub') if n == 1 else None\n    assert n != 3\n    return os.getcwd()\n"
+    (folder / "go.py").write_text(code)
+    folder.write("jobs.jsonl", [1, 2, 3, 4])
+    files = ("--status-file", "status", "--metrics-file", "m.prom", "--report", "r.html", "--store", "s.db")
+    words = ("-j", workers, "-b", "1", "-r", "1", *files)
+    folder.run("jobs.jsonl", "-H", "go.py:go", "-o", "results.jsonl", *words, code=1, deed=False)
+    records = oracle.read_lines(folder / "results.jsonl")
+    assert [record["result"] for record in records] == [str(folder / "sub")] * 3
+    assert len(oracle.read_lines(folder / "jobs.dlq.jsonl")) == 1
+    assert all((folder / name).exists() for name in ("status", "m.prom", "r.html", "s.db"))
+    assert list((folder / "sub").iterdir()) == []

@@ -249,6 +249,6 @@ def test_a_table_in_the_c_locale_is_ascii_and_fits(folder, locale):
 
 @pytest.mark.parametrize("words, state, code", [([], "finished", 0), (["--max-failures", "1"], "stopped", 3)])
 def test_the_last_progress_says_that_it_is_over(folder, words, state, code):
-    folder.write("jobs.jsonl", [{"do": "reject"}] if words else [1])
-    ran = folder.run("jobs.jsonl", *FAST, "--progress", "json", "--summary", "none", *words, code=code)
+    folder.write("jobs.jsonl", [{"do": "reject"}, *range(5000)] if words else [1])
+    ran = folder.run("jobs.jsonl", *FAST, "--progress", "json", "--summary", "none", "-b", "1", *words, code=code)
     assert json.loads([line for line in ran.err.splitlines() if line.startswith("{")][-1])["state"] == state

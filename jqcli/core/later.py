@@ -54,7 +54,7 @@ class Later:
 
     def wait(self, pending: Pending, due_at: float, now: float, *, is_retry: bool) -> None:
         """Let a job wait for a moment."""
-        if not is_retry and due_at - now > PATIENCE and due_at < inf:
+        if not is_retry and due_at - now > PATIENCE and due_at / _SLOT < inf:
             slot = ceil(due_at / _SLOT)
             chain = self._chains.get(slot) or Chain()
             if self._aside.put(chain, pending):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from jqcli.core.queue import Queue
 
+HELPING, HELPING_BYTES = 1000, 1 << 20  # at most so many come back, or have their records, at once; some 20 ms
 PATIENCE = 1.0  # seconds; who may not start for longer is set aside
 # The next one's offset, line number, source, batch, index there, place in the input, sizes of line and state, digest.
 _HEAD = Struct("<QQIIIqII16s")

@@ -32,7 +32,7 @@ class Backlog:
 
     @property
     def far(self) -> int:
-        """Jobs that wait for a moment and are set aside."""
+        """Jobs that are set aside and wait for a moment, which has not come."""
         return self._later.far
 
     @property
@@ -51,7 +51,7 @@ class Backlog:
         moments = [moment for moment in (due_at, self._gate.due_at) if moment is not None]
         return min(moments, default=None)
 
-    def wait(self, pending: Pending, due_at: float, now: float, *, is_retry: bool) -> None:
+    def wait(self, pending: Pending, due_at: float, now: Moment, *, is_retry: bool) -> None:
         """Let a job wait for a moment, set aside where that is far and it did not fail."""
         self._later.wait(pending, due_at, now, is_retry=is_retry)
 

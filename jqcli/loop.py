@@ -162,7 +162,10 @@ class Loop:
             effects = self._dispatch.next_jobs(self._moment(now), self._starters(now))
             if effects:
                 self._apply(effects)
-                continue
+                if isinstance(effects[0], do.RunJobs):
+                    continue
+                self._has_more = True  # records, of which nothing but this turn's end bounds what is gathered; as below
+                return
             most = 0 if self._intake.is_done else self._intake.wanted
             if most <= 0:
                 return

@@ -131,7 +131,7 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
 def _open_source(settings: Settings) -> Source:
     for path in settings.inputs:
         refuse_records(path)
-    return Source(settings.inputs, max_line=settings.max_line)
+    return Source(settings.inputs, max_line=settings.max_line, keeps_open=settings.spill > 0)
 
 
 def _run(settings: Settings, loop: Loop, outputs: Outputs) -> int:

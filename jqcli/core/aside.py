@@ -1,8 +1,9 @@
 """Jobs that are set aside, because they may not start for a while or would fill the queue and hold up all others.
 
-The parent keeps twelve bytes for each. All else is in scratch space of the edge's: where the line stands in its input
-where that can be read again, else the line itself; and what went wrong with it so far. Jobs that wait for the same are
-a chain: each names the offset of the next. They are a memory of this run alone: one that is killed reads them again.
+The parent keeps twelve bytes for each, and some for what they wait for, such as a slot of time. All else is in scratch
+space of the edge's: where the line stands in its input where that can be read again, else the line itself; and what
+went wrong with it so far. Jobs that wait for the same are a chain: each names the offset of the next. They are a memory
+of this run alone: one that is killed reads them again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from jqcli.core.queue import Queue
 
+HELPING, HELPING_BYTES = 1000, 1 << 20  # at most so many come back, or have their records, at once; some 20 ms
 PATIENCE = 1.0  # seconds; who may not start for longer is set aside
 # The next one's offset, line number, source, batch, index there, place in the input, sizes of line and state, digest.
 _HEAD = Struct("<QQIIIqII16s")

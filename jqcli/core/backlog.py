@@ -6,6 +6,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
+from jqcli.core.aside import HELPING, HELPING_BYTES
 from jqcli.core.later import Later
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from jqcli.core.batch import Pending, Sizer
     from jqcli.core.gate import Gate
     from jqcli.core.rules import Moment
-
-_JOBS_BYTES = 1 << 20
-_MOST_MOVED = 1000  # from those that are due to the gate at once; some 20 ms
 
 
 class Backlog:
@@ -34,7 +32,7 @@ class Backlog:
 
     @property
     def far(self) -> int:
-        """Jobs that wait for a moment and are set aside."""
+        """Jobs that are set aside and wait for a moment, which has not come."""
         return self._later.far
 
     @property
@@ -53,7 +51,7 @@ class Backlog:
         moments = [moment for moment in (due_at, self._gate.due_at) if moment is not None]
         return min(moments, default=None)
 
-    def wait(self, pending: Pending, due_at: float, now: float, *, is_retry: bool) -> None:
+    def wait(self, pending: Pending, due_at: float, now: Moment, *, is_retry: bool) -> None:
         """Let a job wait for a moment, set aside where that is far and it did not fail."""
         self._later.wait(pending, due_at, now, is_retry=is_retry)
 
@@ -65,7 +63,7 @@ class Backlog:
             self._ready.extendleft(reversed(pendings))
 
     def take(self, now: Moment, workers: int) -> tuple[list[list[Pending]], list[Pending]]:
-        """Return jobs that start now, batch by batch, and those that may not start any more.
+        """Return jobs that start now, batch by batch, and some of those that may not start any more.
 
         `workers` are all of them; where the gate is on, those that would start a job at once.
         """
@@ -83,7 +81,7 @@ class Backlog:
         for pending in self._ready:
             self._gate.put(pending, now, is_first=not pending.attempts)
         self._ready.clear()
-        for _ in range(_MOST_MOVED):
+        for _ in range(HELPING):
             pending_or_none = self._later.take() if self._gate.has_room else None
             if pending_or_none is None:
                 return
@@ -93,13 +91,10 @@ class Backlog:
         most, size = min(self._sizer.size, share), 0
         found: list[Pending] = []
         expired: list[Pending] = []
-        while len(found) < most and size < _JOBS_BYTES:
+        while len(found) < most and len(expired) < HELPING and size < HELPING_BYTES:
             pending = self._ready.popleft() if self._ready else self._later.take()
             if pending is None:
                 break
-            if pending.has_expired(unix):
-                expired.append(pending)
-                continue
-            found.append(pending)
+            (expired if pending.has_expired(unix) else found).append(pending)
             size += len(pending.line.data)
         return found, expired

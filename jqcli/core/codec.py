@@ -38,6 +38,7 @@ _MEMBERS = (
     "meta",
 )
 _PLAIN_MEMBERS = frozenset(("payload", "id", "key"))  # that ask for nothing
+_FIRST_MOMENT, _END_OF_MOMENTS = -62_135_596_800, 253_402_300_800  # Unix seconds of the years that RFC 3339 can write
 RECORD_START = re.compile(rb'\{"id":("(?:[^"\\\n]|\\[^\n])*"|-?[0-9]+),"key":"[0-9a-f]{6}:')
 
 
@@ -237,15 +238,22 @@ def _moment(envelope: dict[str, Any], member: str) -> float | None:
     value = envelope.get(member)
     if value is None:
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _to_float(member, value)
+    seconds = _unix_seconds(value)
+    if seconds is None:
+        raise InvalidJobError(f"`{member}` is RFC 3339 with a zone, such as 2026-01-31T06:00:00Z, or Unix seconds")
+    if not _FIRST_MOMENT <= seconds < _END_OF_MOMENTS:
+        raise InvalidJobError(f"`{member}` is outside the years 1 to 9999; a number is seconds, not milliseconds")
+    return float(seconds)
+
+
+def _unix_seconds(value: Any) -> float | None:
+    if isinstance(value, (int, float)):
+        return None if isinstance(value, bool) else value
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is not None:
-            return moment.timestamp()
+        return None if moment.tzinfo is None else moment.timestamp()
     except (ValueError, TypeError, OverflowError):
-        pass
-    raise InvalidJobError(f"`{member}` is RFC 3339 with a zone, such as 2026-01-31T06:00:00Z, or Unix seconds")
+        return None
 
 
 def _to_float(member: str, value: float) -> float:

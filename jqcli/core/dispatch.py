@@ -291,7 +291,7 @@ class Dispatch:
         if pending.has_expired(now.unix):
             message = "its `expires` had passed before it could start"
             return self._bury(pending, "expired", {"type": "jqcli.expired", "message": message})
-        self._backlog.wait(pending, now.monotonic + after, now.monotonic, is_retry=is_retry)
+        self._backlog.wait(pending, now.monotonic + after, now, is_retry=is_retry)
         return []
 
     def _bury(self, pending: Pending, reason: str, error: dict[str, object]) -> list[Effect]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from jqcli.core.aside import Chain
+from jqcli.core.aside import HELPING, HELPING_BYTES, Chain
 from jqcli.core.elsewhere import Elsewhere
 from jqcli.core.fate import contradict, follow, follow_remembered
 from jqcli.core.recall import ELSEWHERE, REMEMBERED, split_keys
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from jqcli.core.first import Firsts
     from jqcli.core.queue import Queue
     from jqcli.model import Job
-
-
-_MOST_SETTLED = 1000  # of those that are set aside, at once
 
 
 class Duplicates:
@@ -144,11 +141,13 @@ class Duplicates:
     def settle_due(self) -> list[Effect]:
         """Return the records of some that are set aside and whose fate is known."""
         effects: list[Effect] = []
-        while self._due and len(effects) < _MOST_SETTLED:
+        size = 0
+        while self._due and len(effects) < HELPING and size < HELPING_BYTES:
             chain, first = self._due[0]
             pending = self._aside.take(chain)
             self._aside.drop(pending)
             effects.append(follow(pending, first))
+            size += len(pending.line.data)
             if not chain.count:
                 self._due.popleft()
         return effects

@@ -172,11 +172,8 @@ class Forecast:
 
 
 def _say_moment(moment: float) -> str:
-    """Return a moment (Unix seconds) as people read it; one outside the calendar as it is."""
-    try:
-        return f"not before {timestamp(moment)}"
-    except (ValueError, OverflowError, OSError):
-        return f"not before {moment}"
+    """Return a moment (Unix seconds) as people read it."""
+    return f"not before {timestamp(moment)}"
 
 
 def _split(lines: Lines) -> list[Lines]:

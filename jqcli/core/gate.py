@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.adapt import Level
-from jqcli.core.aside import PATIENCE
+from jqcli.core.aside import HELPING, HELPING_BYTES, PATIENCE
 from jqcli.core.breaker import Breaker, Breakers
 from jqcli.core.budget import Budget
 from jqcli.core.census import Census
@@ -88,19 +88,23 @@ class Gate:
         self.waiting += 1
 
     def take(self, moment: Moment, most: int) -> tuple[list[Pending], list[Pending]]:
-        """Return the jobs that start now, at most so many, and those that expired; a token is taken for each start."""
+        """Return the jobs that start now, at most so many, and some that expired; a token is taken for each start."""
         now, rota = moment.monotonic, self._rota
         rota.open(now)
         if self._level is not None:
             most = min(most, self._level.now - len(self._running))
         found: list[Pending] = []
         expired: list[Pending] = []
+        size = 0  # bytes of those that expired
         self._blocked_until = -inf
-        while len(found) < most and (lane := rota.next()) is not None:
+        while len(found) < most and len(expired) < HELPING and size < HELPING_BYTES:
+            if (lane := rota.next()) is None:
+                break
             free_at, row = self._look(lane, now)
             jobs = row.jobs
             if jobs[0].has_expired(moment.unix):
                 expired.append(self._leave(jobs.popleft()))
+                size += len(expired[-1].line.data)
                 continue
             if free_at > now:
                 rota.shut(free_at)

@@ -4,6 +4,7 @@ Retries are not: where everything fails, the queue is to fill up with them, so t
 
 What is set aside is kept by slots of time, each a chain. The jobs of a slot are due at its end, so that they come back
 one by one when they are wanted: a million of them that wait for the same moment take no more memory then than before.
+A slot takes some 150 bytes, and is short where its job might expire in a longer one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from jqcli.core.aside import PATIENCE, Chain
 if TYPE_CHECKING:
     from jqcli.core.aside import Aside
     from jqcli.core.batch import Pending
+    from jqcli.core.rules import Moment
 
 _SLOT = 0.25  # seconds; so much later a job may start that was set aside
+_SHORT = 2**-10  # seconds, where it expires soon after it is due; both divide a moment without a rest
 
 
 class Later:
@@ -29,10 +32,11 @@ class Later:
         self._aside = aside
         self._tickets = 0  # keep the heap in order where two jobs are due at one moment
         self._near: list[tuple[float, int, Pending]] = []
-        self._slots: list[int] = []
-        self._chains: dict[int, Chain] = {}
+        self._slots: list[float] = []  # their ends
+        self._chains: dict[float, Chain] = {}
         self._due: deque[Chain] = deque()
-        self.far = 0
+        self.far = 0  # jobs that are set aside, and whose moment has not come
+        self.due = 0  # jobs that are so still, and whose moment has come
 
     @property
     def near(self) -> int:
@@ -40,22 +44,20 @@ class Later:
         return len(self._near)
 
     @property
-    def due(self) -> int:
-        """Jobs that are set aside and whose moment has come."""
-        return sum(chain.count for chain in self._due)
-
-    @property
     def due_at(self) -> float | None:
         """The moment at which the next one may start, those that are due already not looked at."""
         moments = [self._near[0][0]] if self._near else []
         if self._slots:
-            moments.append(self._slots[0] * _SLOT)
+            moments.append(self._slots[0])
         return min(moments, default=None)
 
-    def wait(self, pending: Pending, due_at: float, now: float, *, is_retry: bool) -> None:
+    def wait(self, pending: Pending, due_at: float, now: Moment, *, is_retry: bool) -> None:
         """Let a job wait for a moment."""
-        if not is_retry and due_at - now > PATIENCE and due_at < inf:
-            slot = ceil(due_at / _SLOT)
+        if not is_retry and due_at - now.monotonic > PATIENCE and due_at / _SHORT < inf:
+            expires = pending.job.asks.expires
+            is_short = expires is not None and now.monotonic + expires - now.unix < due_at + 2 * _SLOT
+            length = _SHORT if is_short else _SLOT
+            slot = ceil(due_at / length) * length
             chain = self._chains.get(slot) or Chain()
             if self._aside.put(chain, pending):
                 self.far += 1
@@ -71,8 +73,11 @@ class Later:
         found: list[Pending] = []
         while self._near and self._near[0][0] <= now:
             found.append(heapq.heappop(self._near)[2])
-        while self._slots and self._slots[0] * _SLOT <= now:
-            self._due.append(self._chains.pop(heapq.heappop(self._slots)))
+        while self._slots and self._slots[0] <= now:
+            chain = self._chains.pop(heapq.heappop(self._slots))
+            self._due.append(chain)
+            self.due += chain.count
+            self.far -= chain.count
         return found
 
     def take(self) -> Pending | None:
@@ -83,5 +88,5 @@ class Later:
             return None
         pending = self._aside.take(self._due[0])
         self._aside.forget(pending)
-        self.far -= 1
+        self.due -= 1
         return pending

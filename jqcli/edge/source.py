@@ -27,12 +27,14 @@ class Source:
 
     Raises UsageError at once, naming the input, where one cannot be read; InputError, from `cut`, where
     reading or unpacking fails later, once all whole lines before that were cut. Memory: `max_bytes` of
-    the block asked for, some 256 KiB as read, and one line of `max_line` bytes.
+    the block asked for, some 256 KiB as read, and one line of `max_line` bytes. `keeps_open` says that
+    lines may be asked for again: the last few files stay open after they were read.
     """
 
-    def __init__(self, paths: Sequence[str], *, max_line: int) -> None:
+    def __init__(self, paths: Sequence[str], *, max_line: int, keeps_open: bool = False) -> None:
         self._inputs = [Input(path) for path in paths]
         self._max_line = max_line
+        self._keeps_open = keeps_open
         self.names = tuple(each.name for each in self._inputs)
         self.stems = _choose_stems(self._inputs)
         sizes = [each.size for each in self._inputs]
@@ -174,7 +176,8 @@ class Source:
     def _advance(self) -> None:
         current = self._inputs[self._index]
         self._bytes_before += current.raw_read
-        if current.is_lasting:  # what was cut from it may be read again, be it renamed or replaced meanwhile
+        if self._keeps_open and current.is_lasting:
+            # What was cut from it may be read again, be it renamed or replaced meanwhile.
             self._keep(self._index, current.give())
         current.close()
         self._cutter = None

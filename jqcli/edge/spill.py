@@ -6,6 +6,7 @@ anew; so the file is as large as what was needed at once, and what lives long be
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from bisect import insort
@@ -45,8 +46,9 @@ class Spill:
                     self._fd = os.dup(file.fileno())
             written = os.pwrite(self._fd, data, self._at)
         except OSError:
-            return None
+            written = 0
         if written < len(data):
+            self._shut()
             return None
         offset, self._at = self._at, self._at + len(data)
         self._count(offset, len(data))
@@ -55,7 +57,9 @@ class Spill:
     def write(self, offset: int, data: bytes) -> None:
         """Write over what stands there."""
         with _naming_the_file():
-            os.pwrite(self._fd, data, offset)
+            written = os.pwrite(self._fd, data, offset)
+            if written < len(data):
+                raise OSError(errno.EIO, f"only {written} of {len(data)} bytes were written")
 
     def read(self, offset: int, size: int) -> bytes:
         """Return what stands there."""
@@ -69,7 +73,8 @@ class Spill:
             self._at = self._end = 0
             self._needed.clear()
             self._free.clear()
-            os.ftruncate(self._fd, 0)
+            with _naming_the_file():
+                os.ftruncate(self._fd, 0)
 
     def _open(self, size: int) -> bool:
         """Choose other segments for data that do not fit behind the last ones; tell whether there is room."""
@@ -86,6 +91,15 @@ class Spill:
         if left is not None and not self._needed[left]:
             self._set_free(left)
         return True
+
+    def _shut(self) -> None:
+        """Give back the segments that were opened for data which could not be written."""
+        opened = range(self._at // SEGMENT, -(-self._end // SEGMENT))
+        if self._needed[opened.start]:  # it was opened for others
+            return
+        self._at = self._end = 0
+        for segment in opened:
+            self._set_free(segment)
 
     @property
     def _opened(self) -> int | None:
@@ -116,6 +130,9 @@ class Spill:
     def _set_free(self, segment: int) -> None:
         if segment not in self._free:
             insort(self._free, segment)
+        while self._free and self._free[-1] == len(self._needed) - 1:  # so that more in a row begin here
+            self._free.pop()
+            self._needed.pop()
 
 
 @contextmanager

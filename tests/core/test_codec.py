@@ -371,7 +371,9 @@ def test_id_key_and_tenant_are_strings_or_integers(member, value):
         ("max_attempts", {}),
         ("cost", -1), ("cost", "1"), ("cost", True), ("cost", [1]),
         ("not_before", "tomorrow"), ("not_before", "2026-01-31T06:00:00"), ("not_before", True),
-        ("not_before", []),
+        ("not_before", []), ("not_before", 1e308), ("not_before", 1e300), ("not_before", -1e308),
+        ("not_before", 10**400), ("not_before", 253_402_300_800), ("expires", 1e308), ("expires", -(10**30)),
+        ("expires", "9999-12-31T23:59:59-14:00"), ("not_before", "0001-01-01T00:00:00+14:00"),
         ("expires", "2026-13-01T00:00:00Z"), ("expires", {}), ("expires", ""), ("expires", "2026-01-31"),
     ],
 )  # fmt: skip
@@ -386,6 +388,7 @@ def test_a_member_of_the_wrong_kind_is_named(member, value):
         ("timeout", "7", 7.0),
         ("max_attempts", 1, 1), ("max_attempts", 99, 99), ("cost", 0, 0.0), ("cost", 2.5, 2.5),
         ("tenant", "t", "t"), ("tenant", 4, 4),
+        ("not_before", 253_402_300_799.5, 253_402_300_799.5), ("expires", -62_135_596_800, -62_135_596_800.0),
         ("not_before", 12.5, 12.5), ("not_before", -3, -3.0), ("meta", {"a": [1]}, {"a": [1]}),
         ("expires", "2026-01-31T06:00:00Z", datetime(2026, 1, 31, 6, tzinfo=UTC).timestamp()),
         ("not_before", "2026-01-31T08:00:00.5+02:00", datetime(2026, 1, 31, 6, tzinfo=UTC).timestamp() + 0.5),

@@ -473,7 +473,7 @@ def test_a_start_of_a_magic_alone_is_text(write: Callable[..., str], contents: b
 
 def test_what_was_cut_from_a_file_can_be_read_again_where_its_block_stood(write: Callable[..., str]) -> None:
     paths = [write(b"\xef\xbb\xbf" + LINES, "a.jsonl"), write(LINES, "b.jsonl")]
-    with closing(Source(paths, max_line=BIG)) as source:
+    with closing(Source(paths, max_line=BIG, keeps_open=True)) as source:
         parts = []
         while not source.ended:
             part = source.cut(700, 65536, 0.0)
@@ -493,7 +493,7 @@ def test_of_many_files_those_that_were_read_long_ago_are_opened_again_unless_ano
     write: Callable[..., str],
 ) -> None:
     paths = [write(b"%d\n" % n, f"{n}.jsonl") for n in range(100)]
-    with closing(Source(paths, max_line=BIG)) as source:
+    with closing(Source(paths, max_line=BIG, keeps_open=True)) as source:
         before = len(os.listdir("/proc/self/fd"))
         cut_all(source, 1)
         assert len(os.listdir("/proc/self/fd")) <= before + 33
@@ -506,6 +506,14 @@ def test_of_many_files_those_that_were_read_long_ago_are_opened_again_unless_ano
         with pytest.raises(FileError, match=r"3.jsonl: is another file than before"):
             source.read_again(3, 0, 9)
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_where_no_line_is_asked_for_again_no_file_stays_open(write: Callable[..., str]) -> None:
+    paths = [write(b"%d\n" % n, f"{n}.jsonl") for n in range(40)]
+    with closing(Source(paths, max_line=BIG)) as source:
+        before = len(os.listdir("/proc/self/fd"))
+        cut_all(source, 1)
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @every_packing

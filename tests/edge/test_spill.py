@@ -95,3 +95,32 @@ def test_what_cannot_be_read_back_ends_the_run_and_says_what_it_was(spill, tmp_p
     os.close(whole)
     with pytest.raises(FileError, match="set aside"):
         spill.read(0, 3)
+
+
+def test_segments_for_what_could_not_be_written_are_given_back(tmp_path, monkeypatch):
+    spill = Spill(str(tmp_path), 6 * SEGMENT)
+    first = spill.append(b"long")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", lambda *_: 1)
+        assert [spill.append(bytes(3 * SEGMENT)) for _ in range(5)] == [None] * 5
+    assert spill.append(b"more") is not None
+    assert spill.append(bytes(4 * SEGMENT)) is not None
+    assert spill.read(first, 4) == b"long"
+    os.close(spill._fd)
+
+
+def test_a_write_that_is_cut_short_ends_the_run_and_says_so(spill, monkeypatch):
+    spill.append(b"abcd")
+    monkeypatch.setattr(os, "pwrite", lambda *_: 1)
+    with pytest.raises(FileError, match=r"--spill\): only 1 of 2 bytes"):
+        spill.write(0, b"XY")
+
+
+def test_a_file_that_cannot_be_emptied_ends_the_run_and_says_what_it_was(spill, monkeypatch):
+    def refuse(*_):
+        raise OSError(5, "Input/output error")
+
+    spill.append(b"abcd")
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(FileError, match=r"--spill\): Input/output error"):
+        spill.free(0, 4)

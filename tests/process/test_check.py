@@ -147,11 +147,13 @@ def test_jobs_are_checked_as_they_come_on_stdin(folder):
 
 def test_a_job_that_waits_for_a_moment_is_not_waited_for(folder):
     far = "2999-01-01T00:00:00Z"
-    folder.write("jobs.jsonl", [{"payload": 1, "not_before": far}, {"payload": 1}, {"payload": 2, "not_before": 1e300}])
+    folder.write(
+        "jobs.jsonl", [{"payload": 1, "not_before": far}, {"payload": 1}, {"payload": 2, "not_before": 253402300799}]
+    )
     out = folder.run("check", "jobs.jsonl", *SETTINGS, "--explain", code=0).out.decode().splitlines()
     assert out[0] == "jobs.jsonl:1: runs (not before 2999-01-01T00:00:00.000Z)"
     assert out[1].startswith("jobs.jsonl:2: duplicate (of jobs.jsonl:1")
-    assert out[2] == "jobs.jsonl:3: runs (not before 1e+300)"
+    assert out[2] == "jobs.jsonl:3: runs (not before 9999-12-31T23:59:59.000Z)"
 
 
 def test_the_records_of_another_handler_are_an_error_as_in_a_run(folder):

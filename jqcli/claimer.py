@@ -91,7 +91,7 @@ class Claimer:
             if store.lock.is_deserted:
                 store.claims.clear()
             else:
-                store.claims.leave_out(store.lock.is_alive)
+                self._leave_out(store)
             store.lock.enter(self._terms.run)
             store.drop_expired(time.time())
             self._scopes = {handler: store.scope(name) for handler, name in self._terms.scopes.items()}
@@ -141,22 +141,27 @@ class Claimer:
         if head == seen:
             return
         self._head = head
-        is_anew = seen is None or head.generation != seen.generation
+        is_anew, was_moved = seen is None, seen is None or head.generation != seen.generation
         has_news = seen is None or head.news != seen.news
         if has_news:
             self._wait()
             is_anew = is_anew or store.state()[0] != self._epoch  # rows were taken away
         if is_anew:
-            self._wait()
             self._begin_anew(store)
-        start = head.start if seen is None or is_anew else seen.end
+        elif was_moved:
+            self._recall.drop_claims()
+        start = head.start if seen is None or is_anew or was_moved else seen.end
         scopes = list(self._scopes.values())
         for scope, row in store.claims.read(start, head.end):
             if scope in scopes:
                 self._recall.learn(row)
-        if has_news or is_anew:  # behind the claims, of which it ends some
+        if has_news:
             for row in store.read(self._recall.cursor, self._folded, scopes):
                 self._recall.learn(row)
+
+    def _leave_out(self, store: Store) -> Head:
+        """Leave out the claims that are worth nothing; of this run itself the lock must not be asked."""
+        return store.claims.leave_out(lambda run: run == self._terms.run or store.lock.is_alive(run))
 
     def _append(self, store: Store, kind: int, handler: str | None, keys: bytes) -> None:
         """Append what this run claims or lets go; with the store held since all was read."""
@@ -229,12 +234,13 @@ class Claimer:
         self._done, self._open, self.gathered = [], {}, 0
         with store.held():
             self._refresh(store)
+            self._head = self._leave_out(store)
             for handler, key in released:
                 self._append(store, RELEASE, handler, key)
             if rows:
                 self._head = store.claims.announce()
                 store.lock.take()
-                self._errand = Errand(lambda: store.append_held(rows), store.lock.drop)
+                self._errand = Errand(lambda: _append_done(store, rows), store.lock.drop)
 
     def _collect(self) -> None:
         """Take what came of a commit, if that is over."""
@@ -309,3 +315,14 @@ class Claimer:
         if self._terms.warn is None:
             raise error
         self._terms.warn(f"{error}; going on without the store: nothing more is looked up or remembered")
+
+
+def _append_done(store: Store, rows: Sequence[New]) -> range:
+    """Write what is done, and only then let it go: whoever looks finds the one or the other."""
+    numbers = store.append_held(rows)
+    done: dict[tuple[int, int], list[bytes]] = {}
+    for row in rows:
+        done.setdefault((row.run, row.scope), []).append(row.keys)
+    for (run, scope), keys in done.items():
+        store.claims.append(RELEASE, run, scope, b"".join(keys))
+    return numbers

@@ -1,7 +1,7 @@
 """What other runs have done and are doing, by identity: which job may run here, which is a duplicate, which waits.
 
-Law: an identity that another run has claimed is not run here until that run has done it, let it go, or is dead. What
-is done counts for as long as it is fresh; done is looked at before claims.
+Law: an identity that another run has claimed is not run here until that run lets it go, or is dead; what it did it lets
+go of once that counts as done. What is done counts for as long as it is fresh; done is looked at before claims.
 """
 
 from __future__ import annotations
@@ -169,12 +169,13 @@ class Recall:
         if row.kind == CLAIM:
             self._claims.update(zip(keys, repeat(row.run)))
             return
-        for key in keys if self._claims else ():
-            if self._claims.get(key) == row.run:
-                del self._claims[key]
         if row.kind == DONE:
             self._done.update(zip(keys, repeat(row.id)))
             self._lives[row.id] = (row.at, shorter(row.ttl, self._ttl))
+            return
+        for key in keys if self._claims else ():
+            if self._claims.get(key) == row.run:
+                del self._claims[key]
 
     def judge(self, row: bytes, now: float, is_alive: Callable[[int], bool]) -> dict[bytes, str]:
         """Return REMEMBERED or ELSEWHERE for each identity that may not run here; a dead run's claims are dropped."""
@@ -200,6 +201,10 @@ class Recall:
     def _is_remembered(self, key: bytes, now: float) -> bool:
         row = self._done.get(key)
         return row is not None and now < fresh_until(key, *self._lives[row])
+
+    def drop_claims(self) -> None:
+        """Forget all that is claimed: it is to be learnt anew."""
+        self._claims = {}
 
     def drop_run(self, run: int) -> None:
         """Take a run for dead: what it had claimed is free."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -144,27 +145,29 @@ class Claims:
         return head
 
     def _put(self, head: Head) -> Head:
-        failpoint.hit("store.head")
+        with self._explained():
+            failpoint.hit("store.head")
         self._write(_HEAD.pack(_MARK, *head), 0)
         return head
 
     def _write(self, data: bytes, at: int) -> None:
-        try:
+        with self._explained():
             while data:
                 done = os.pwrite(self._fd, data, at)
                 data, at = data[done:], at + done
-        except OSError as error:
-            raise FileError(f"{self._path}: {error.strerror}") from error
 
     def _read(self, size: int, at: int) -> bytes:
-        try:
+        with self._explained():
             return os.pread(self._fd, size, at)
-        except OSError as error:
-            raise FileError(f"{self._path}: {error.strerror}") from error
 
     def _cut(self, size: int) -> None:
-        try:
+        with self._explained():
             os.ftruncate(self._fd, size)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise FileError(f"{self._path}: {error.strerror}") from error
 

@@ -161,6 +161,20 @@ def test_a_run_whose_handlers_may_fork_it_writes_nothing_beside_itself(open_run)
         assert [thread.name for thread in threading.enumerate() if thread.name == "errand"] == []
 
 
+def test_a_run_that_gets_no_thread_writes_what_it_did_itself(open_run, monkeypatch):
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    one, two = open_run(1), open_run(2)
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    for n in range(2):
+        one.claim({None: keys(n)})
+        one.note([n], keys(n), None, [record(n)])
+        one.commit()
+    assert two.claim({None: keys(0, 1)}) == dict.fromkeys((job(0).key, job(1).key), REMEMBERED)
+    assert one._store.lock._depth == 0
+
+
 def test_a_run_finds_its_own_records_while_they_are_written(open_run, door):
     one = open_run(1)
     one.note([5], keys(1, 2), None, [record(1) + record(2)])

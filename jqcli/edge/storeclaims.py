@@ -86,10 +86,11 @@ class Claims:
                 run, kind, scope, count = _ROW.unpack_from(data, at)
             except struct.error:
                 break
-            at += _ROW.size + KEY_SIZE * count
-            if kind not in (CLAIM, RELEASE) or at > len(data):
+            after = at + _ROW.size + KEY_SIZE * count
+            if kind not in (CLAIM, RELEASE) or after > len(data):
                 break
-            yield scope, Row(0, run, kind, 0.0, None, data[at - KEY_SIZE * count : at])
+            yield scope, Row(0, run, kind, 0.0, None, data[at + _ROW.size : after])
+            at = after
         if at != end - start:
             raise FileError(f"{self._path}: is damaged; it may be removed when no run uses the store")
 
@@ -157,8 +158,13 @@ class Claims:
                 data, at = data[done:], at + done
 
     def _read(self, size: int, at: int) -> bytes:
+        """Read what there is; one call takes less than is asked of it where that is over 2 GiB."""
+        parts: list[bytes] = []
         with self._explained():
-            return os.pread(self._fd, size, at)
+            while size and (part := os.pread(self._fd, size, at)):
+                parts.append(part)
+                size, at = size - len(part), at + len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _cut(self, size: int) -> None:
         with self._explained():

@@ -152,6 +152,26 @@ def test_leaving_out_can_be_cut_off_anywhere(claims, monkeypatch):
             claims.append(CLAIM, n + 50, 1, C)
 
 
+@pytest.mark.parametrize("less", [1, 16, 17, 40])
+def test_a_row_that_was_cut_off_is_damage_and_not_no_row(claims, fd, less):
+    end = claims.append(CLAIM, 7, 1, A + B).end
+    os.truncate(fd, end - less)
+    with pytest.raises(FileError, match="is damaged"):
+        rows(claims)
+    os.pwrite(fd, module._ROW.pack(7, CLAIM, 1, 3), claims.head().start)
+    os.truncate(fd, end)  # of which the file would be whole, if what it says were right
+    with pytest.raises(FileError, match="is damaged"):
+        rows(claims)
+
+
+def test_what_is_read_in_several_parts_is_read_to_its_end(claims, monkeypatch):
+    for n in range(20):
+        claims.append(CLAIM, n, 1, bytes([n]) * 160)
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: read(fd, min(size, 100), at))
+    assert [run for _, run, _, _ in rows(claims)] == [*range(20)]
+
+
 def test_rows_that_are_moved_while_they_are_read_are_read_again(claims, monkeypatch):
     for _ in range(50):
         claims.append(CLAIM, 7, 1, A * 9)

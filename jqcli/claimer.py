@@ -77,6 +77,7 @@ class Claimer:
         self._errand: Errand[range] | None = None
         self._head: Head | None = None  # of the claims, when it was looked at last
         self._own_rows = OwnRows()
+        self._abandoned: Store | None = None
         self.gathered = 0
         try:
             self._enter(store)
@@ -225,13 +226,13 @@ class Claimer:
     def _begin(self, store: Store) -> None:
         """Begin to write what is done; the store is held until it is written."""
         now, terms = time.time(), self._terms
-        self._committing = self._done
+        gathered, self._done = self._done, []
         rows = [
             New(terms.run, self._scopes[done.handler], now, terms.ttl, b"".join(done.keys), b"".join(done.records))
-            for done in self._done
+            for done in gathered
         ]
         released, self._released = self._released, []
-        self._done, self._open, self.gathered = [], {}, 0
+        self._open, self.gathered = {}, 0
         with store.held():
             self._refresh(store)
             self._head = self._leave_out(store)
@@ -239,6 +240,7 @@ class Claimer:
                 self._append(store, RELEASE, handler, key)
             if rows:
                 self._head = store.claims.announce()
+                self._committing = gathered
                 store.lock.take()
                 self._errand = Errand(lambda: _append_done(store, rows), store.lock.drop)
 
@@ -252,10 +254,10 @@ class Claimer:
         errand, self._errand = self._errand, None
         if errand is None:
             return
-        for done, row in zip(self._committing, errand.wait(), strict=True):
+        committing, self._committing = self._committing, []
+        for done, row in zip(committing, errand.wait(), strict=True):
             for batch in done.batches:
                 self._own_rows.add(batch, row)
-        self._committing = []
 
     def find(self, spot: tuple[int, float] | None, job: Job) -> tuple[First | None, float]:
         """Return the first of an identity as the store has it, and until when that is fresh.
@@ -310,7 +312,7 @@ class Claimer:
         if self._store is None:  # that was said
             return
         self._done, self._open, self.gathered = [], {}, 0
-        # Left open to the end of the process: what is in flight here stays claimed, and no lock is waited for again.
+        # Kept open to the end of the process: what is in flight here stays claimed, and no lock is waited for again.
         self._abandoned, self._store = self._store, None
         if self._terms.warn is None:
             raise error

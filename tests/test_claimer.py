@@ -133,6 +133,7 @@ def test_what_went_wrong_beside_the_run_comes_with_the_next_question(open_run, m
         return
     with pytest.raises(FileError, match="disk is full"):
         one.commit(waits=True)
+    assert one._committing == [], "its records would be kept to the end"
 
 
 def test_a_store_that_failed_twice_is_said_once(open_run, monkeypatch, tmp_path):

@@ -87,6 +87,7 @@ class Claimer:
 
     def _enter(self, store: Store) -> None:
         """Be a run of this store: take over from the dead, and read what is remembered."""
+        store.drop_expired(time.time())
         store.fold()
         with store.transaction():
             if store.lock.is_deserted:
@@ -94,7 +95,6 @@ class Claimer:
             else:
                 self._leave_out(store)
             store.lock.enter(self._terms.run)
-            store.drop_expired(time.time())
             self._scopes = {handler: store.scope(name) for handler, name in self._terms.scopes.items()}
             self._refresh(store)
 

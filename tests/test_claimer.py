@@ -413,3 +413,16 @@ def test_what_was_folded_runs_out_too(open_run, monkeypatch):
     assert three.claim({None: keys(2)}) == {}
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1100.0)
     assert two.claim({None: keys(1)}) == {}
+
+
+def test_what_ran_out_is_gone_from_the_tree_when_a_run_begins(open_run, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 10)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)
+    one = open_run(1, ttl=100.0)
+    one.note([5], keys(*range(20)), None, [b"".join(map(record, range(20)))])
+    one.commit(waits=True)
+    two = open_run(2)
+    assert two._store.sql.execute("select count(*) from known").fetchone() == (20,)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1100.0)
+    three = open_run(3)
+    assert three._store.sql.execute("select (select count(*) from known), count(*) from log").fetchone() == (0, 0)

@@ -225,10 +225,6 @@ class Store:
         with self._explained(), self._written():
             return self.append(rows)
 
-    def drop_expired(self, now: float) -> int:
-        """Take away the rows whose time is over; return how many."""
-        return self.sql.execute("delete from log where at + ttl <= ?", (now,)).rowcount
-
     # What runs read, to be called with the lock held
 
     def state(self) -> tuple[int, int]:
@@ -294,6 +290,32 @@ class Store:
                 self._sieve_too(folded, last)
                 self.sql.execute("update state set folded = ?", (last,))
             time.sleep(2 * LONGEST_PAUSE)
+
+    def drop_expired(self, now: float) -> int:
+        """Take away the rows whose time is over, from the tree too, in steps like `fold`; return how many."""
+        gone = 0
+        while True:
+            with self.transaction():
+                count = self._drop_some(now)
+            if not count:
+                return gone
+            gone += count
+            time.sleep(2 * LONGEST_PAUSE)
+
+    def _drop_some(self, now: float) -> int:
+        _, folded = self.state()
+        rows: list[tuple[int]] = []
+        known: list[tuple[bytes, int, int]] = []
+        text = "select id, scope, case when id <= ? then keys else x'' end from log where at + ttl <= ? order by id"
+        for number, scope, keys in self.sql.execute(text, (folded, now)):
+            rows.append((number,))
+            known += [(key, scope, number) for key in split_keys(keys)]
+            if len(known) >= _FOLDED_AT_ONCE:
+                break
+        known.sort()  # as the tree is
+        self.sql.executemany("delete from known where key = ? and scope = ? and row = ?", known)
+        self.sql.executemany("delete from log where id = ?", rows)
+        return len(rows)
 
     def _sieve_too(self, after: int, last: int) -> None:
         """Put the rows that were folded into the sieve; a larger one is filled from the tree."""

@@ -61,8 +61,8 @@ def prune(store: Store, now: float, *, older_than: float | None, max_bytes: int 
 
     Returns how many rows that were. The file is cut down to what is left.
     """
+    gone = store.drop_expired(now)
     with store.transaction():
-        gone = store.drop_expired(now)
         if older_than is not None:
             gone += store.sql.execute("delete from log where at < ?", (now - older_than,)).rowcount
         if max_bytes is not None:

@@ -312,6 +312,28 @@ def test_pruning_takes_folded_keys_too(store, monkeypatch):
         assert store.sql.execute("select count(*) from known").fetchone() == (1,)
 
 
+def test_what_ran_out_goes_from_the_tree_too_step_by_step_and_nothing_else_does(store, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 1)
+    monkeypatch.setattr(module, "_FOLDED_AT_ONCE", 20)
+    for start in range(0, 100, 10):
+        put(store, range(start, start + 10), at=1.0, ttl=5.0)
+    put(store, range(5), at=3.0)  # anew, and for ever
+    put(store, range(200, 205), at=3.0, name=NAME._replace(version="2"))
+    store.fold()
+    monkeypatch.setattr(module, "FOLD_AT", 1000)
+    put(store, range(300, 310), at=1.0, ttl=5.0)
+    steps = []
+    monkeypatch.setattr(module.time, "sleep", steps.append)
+    assert store.drop_expired(5.9) == 0
+    assert store.drop_expired(6.0) == 11
+    assert len(steps) == 6
+    with store.held():
+        assert set(store.look_up(1, b"".join(map(key, range(200))))) == {key(n) for n in range(5)}
+        assert len(store.look_up(2, b"".join(map(key, range(200, 205))))) == 5
+        assert store.sql.execute("select count(*) from known").fetchone() == (10,)
+        assert store.sql.execute("select count(*) from log").fetchone() == (2,)
+
+
 def test_a_key_is_forgotten_and_its_neighbours_are_not(store, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 1)
     row = put(store, range(5))

@@ -77,6 +77,7 @@ class Claimer:
         self._errand: Errand[range] | None = None
         self._head: Head | None = None  # of the claims, when it was looked at last
         self._own_rows = OwnRows()
+        self._abandoned: Store | None = None
         self.gathered = 0
         try:
             self._enter(store)
@@ -86,14 +87,14 @@ class Claimer:
 
     def _enter(self, store: Store) -> None:
         """Be a run of this store: take over from the dead, and read what is remembered."""
+        store.drop_expired(time.time())
         store.fold()
         with store.transaction():
             if store.lock.is_deserted:
                 store.claims.clear()
             else:
-                store.claims.leave_out(store.lock.is_alive)
+                self._leave_out(store)
             store.lock.enter(self._terms.run)
-            store.drop_expired(time.time())
             self._scopes = {handler: store.scope(name) for handler, name in self._terms.scopes.items()}
             self._refresh(store)
 
@@ -141,22 +142,27 @@ class Claimer:
         if head == seen:
             return
         self._head = head
-        is_anew = seen is None or head.generation != seen.generation
+        is_anew, was_moved = seen is None, seen is None or head.generation != seen.generation
         has_news = seen is None or head.news != seen.news
         if has_news:
             self._wait()
             is_anew = is_anew or store.state()[0] != self._epoch  # rows were taken away
         if is_anew:
-            self._wait()
             self._begin_anew(store)
-        start = head.start if seen is None or is_anew else seen.end
+        elif was_moved:
+            self._recall.drop_claims()
+        start = head.start if seen is None or is_anew or was_moved else seen.end
         scopes = list(self._scopes.values())
         for scope, row in store.claims.read(start, head.end):
             if scope in scopes:
                 self._recall.learn(row)
-        if has_news or is_anew:  # behind the claims, of which it ends some
+        if has_news:
             for row in store.read(self._recall.cursor, self._folded, scopes):
                 self._recall.learn(row)
+
+    def _leave_out(self, store: Store) -> Head:
+        """Leave out the claims that are worth nothing; of this run itself the lock must not be asked."""
+        return store.claims.leave_out(lambda run: run == self._terms.run or store.lock.is_alive(run))
 
     def _append(self, store: Store, kind: int, handler: str | None, keys: bytes) -> None:
         """Append what this run claims or lets go; with the store held since all was read."""
@@ -220,21 +226,23 @@ class Claimer:
     def _begin(self, store: Store) -> None:
         """Begin to write what is done; the store is held until it is written."""
         now, terms = time.time(), self._terms
-        self._committing = self._done
+        gathered, self._done = self._done, []
         rows = [
             New(terms.run, self._scopes[done.handler], now, terms.ttl, b"".join(done.keys), b"".join(done.records))
-            for done in self._done
+            for done in gathered
         ]
         released, self._released = self._released, []
-        self._done, self._open, self.gathered = [], {}, 0
+        self._open, self.gathered = {}, 0
         with store.held():
             self._refresh(store)
+            self._head = self._leave_out(store)
             for handler, key in released:
                 self._append(store, RELEASE, handler, key)
             if rows:
                 self._head = store.claims.announce()
+                self._committing = gathered
                 store.lock.take()
-                self._errand = Errand(lambda: store.append_held(rows), store.lock.drop)
+                self._errand = Errand(lambda: _append_done(store, rows), store.lock.drop)
 
     def _collect(self) -> None:
         """Take what came of a commit, if that is over."""
@@ -246,10 +254,10 @@ class Claimer:
         errand, self._errand = self._errand, None
         if errand is None:
             return
-        for done, row in zip(self._committing, errand.wait(), strict=True):
+        committing, self._committing = self._committing, []
+        for done, row in zip(committing, errand.wait(), strict=True):
             for batch in done.batches:
                 self._own_rows.add(batch, row)
-        self._committing = []
 
     def find(self, spot: tuple[int, float] | None, job: Job) -> tuple[First | None, float]:
         """Return the first of an identity as the store has it, and until when that is fresh.
@@ -304,8 +312,19 @@ class Claimer:
         if self._store is None:  # that was said
             return
         self._done, self._open, self.gathered = [], {}, 0
-        # Left open to the end of the process: what is in flight here stays claimed, and no lock is waited for again.
+        # Kept open to the end of the process: what is in flight here stays claimed, and no lock is waited for again.
         self._abandoned, self._store = self._store, None
         if self._terms.warn is None:
             raise error
         self._terms.warn(f"{error}; going on without the store: nothing more is looked up or remembered")
+
+
+def _append_done(store: Store, rows: Sequence[New]) -> range:
+    """Write what is done, and only then let it go: whoever looks finds the one or the other."""
+    numbers = store.append_held(rows)
+    done: dict[tuple[int, int], list[bytes]] = {}
+    for row in rows:
+        done.setdefault((row.run, row.scope), []).append(row.keys)
+    for (run, scope), keys in done.items():
+        store.claims.append(RELEASE, run, scope, b"".join(keys))
+    return numbers

@@ -29,10 +29,10 @@ class Remembered:
             self._sieve = store.read_sieve() if store.is_made else None
             self._scopes = {handler: store.scope(name) if store.is_made else 0 for handler, name in scopes.items()}
             numbers = list(self._scopes.values())
-            for scope, row in store.claimed():
+            for scope, row in store.claimed:
                 if scope in numbers:
                     self._recall.learn(row)
-            if store.is_made:  # behind the claims, of which it ends some
+            if store.is_made:
                 for row in store.read(0, store.state()[1], numbers):
                     self._recall.learn(row)
 

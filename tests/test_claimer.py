@@ -133,6 +133,7 @@ def test_what_went_wrong_beside_the_run_comes_with_the_next_question(open_run, m
         return
     with pytest.raises(FileError, match="disk is full"):
         one.commit(waits=True)
+    assert one._committing == [], "its records would be kept to the end"
 
 
 def test_a_store_that_failed_twice_is_said_once(open_run, monkeypatch, tmp_path):
@@ -159,6 +160,20 @@ def test_a_run_whose_handlers_may_fork_it_writes_nothing_beside_itself(open_run)
         one.note([n], keys(n), None, [record(n)])
         one.commit()
         assert [thread.name for thread in threading.enumerate() if thread.name == "errand"] == []
+
+
+def test_a_run_that_gets_no_thread_writes_what_it_did_itself(open_run, monkeypatch):
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    one, two = open_run(1), open_run(2)
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    for n in range(2):
+        one.claim({None: keys(n)})
+        one.note([n], keys(n), None, [record(n)])
+        one.commit()
+    assert two.claim({None: keys(0, 1)}) == dict.fromkeys((job(0).key, job(1).key), REMEMBERED)
+    assert one._store.lock._depth == 0
 
 
 def test_a_run_finds_its_own_records_while_they_are_written(open_run, door):
@@ -341,6 +356,51 @@ def test_runs_that_are_going_on_read_all_claims_anew_when_those_of_the_dead_were
     assert two.claim({None: keys(5)}) == {}
 
 
+def test_what_was_done_and_is_forgotten_is_free_while_the_run_that_did_it_lives(open_run, tmp_path):
+    one, two = open_run(1), open_run(2)
+    one.claim({None: keys(1, 2)})
+    one.note([5], keys(1), None, [record(1)])
+    one.commit(waits=True)
+    outside = Store(str(tmp_path / "memory.db"))
+    forget_key(outside, f"{TAG}:{job(1).key.hex()}")
+    outside.close()
+    assert two.claim({None: keys(1, 2)}) == {job(2).key: ELSEWHERE}
+    assert open_run(3).claim({None: keys(1, 2)}) == dict.fromkeys((job(1).key, job(2).key), ELSEWHERE)
+
+
+def test_what_is_done_is_no_claim_for_others_nor_does_the_file_keep_it(open_run, monkeypatch):
+    monkeypatch.setattr("jqcli.edge.storeclaims._LARGE", 100)
+    monkeypatch.setattr("jqcli.edge.storeclaims._LARGE_LATER", 20_000)
+    one, two = open_run(1), open_run(2)
+    one.claim({None: keys(9999)})
+    two.claim({None: keys(5555)})
+    for n in range(50):
+        many = range(100 * n, 100 * n + 100)
+        assert one.claim({None: keys(*many)}) == {}
+        one.note([n], keys(*many), None, [b"".join(map(record, many))])
+        one.commit(waits=True)
+    assert os.path.getsize(one._store.lock.path) < 25_000
+    known = two.claim({None: keys(3, 9999)})
+    assert known == {job(3).key: REMEMBERED, job(9999).key: ELSEWHERE}
+    assert len(two._recall._claims) == 1
+    assert one.claim({None: keys(5555)}) == {job(5555).key: ELSEWHERE}
+    assert len(open_run(3)._recall._claims) == 2
+
+
+def test_what_is_done_is_let_go_only_when_it_counts(open_run, monkeypatch):
+    """A run that dies between the two had it in flight, and then is dead; one that goes on keeps it."""
+    one, two = open_run(1, may_continue=True), open_run(2)
+    one.claim({None: keys(1)})
+    one.note([5], keys(1), None, [record(1)])
+
+    def fail(*_):
+        raise FileError("the disk is full")
+
+    monkeypatch.setattr(Store, "append_held", fail)
+    one.commit(waits=True)
+    assert two.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
+
+
 def test_what_was_folded_runs_out_too(open_run, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 10)
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)
@@ -353,3 +413,16 @@ def test_what_was_folded_runs_out_too(open_run, monkeypatch):
     assert three.claim({None: keys(2)}) == {}
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1100.0)
     assert two.claim({None: keys(1)}) == {}
+
+
+def test_what_ran_out_is_gone_from_the_tree_when_a_run_begins(open_run, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 10)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)
+    one = open_run(1, ttl=100.0)
+    one.note([5], keys(*range(20)), None, [b"".join(map(record, range(20)))])
+    one.commit(waits=True)
+    two = open_run(2)
+    assert two._store.sql.execute("select count(*) from known").fetchone() == (20,)
+    monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1100.0)
+    three = open_run(3)
+    assert three._store.sql.execute("select (select count(*) from known), count(*) from log").fetchone() == (0, 0)

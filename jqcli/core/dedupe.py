@@ -73,6 +73,10 @@ class Identities:
         """Return the payload hash of the job that owns a given key."""
         return self._owners.get(key)
 
+    def is_contradiction(self, key: bytes, payload_hash: bytes | None) -> bool:
+        """Tell whether another job owns a key that a line gives."""
+        return self._dedupe and payload_hash is not None and self._owners.get(key, payload_hash) != payload_hash
+
     def rule(self, batch: int, answer: Answer, known: Mapping[bytes, str] = _NOTHING) -> Ruling:
         """Rule over a batch and take its identities; `known` are those that the store has, by what it says of them."""
         is_plain = not answer.notes and not answer.hashes and not self.settled.records and not known

@@ -166,8 +166,8 @@ class Dispatch:
         answer = batch.answer
         assert answer is not None  # noqa: S101 - its turn comes with its answer
         batch.keys = answer.keys
-        claim, settled = self._claim, self._identities.settled
-        known = {} if claim is None else claim(wanted_of(answer, settled, self._firsts.dead))
+        claim, dead = self._claim, self._firsts.dead
+        known = {} if claim is None else claim(wanted_of(answer, self._identities, dead))
         ruling = self._identities.rule(batch.number, answer, known)
         if batch.buried:  # they look blank, and have their letters
             statuses = Counter(ruling.statuses) - Counter({None: len(batch.buried)})

@@ -1,7 +1,7 @@
 """What other runs have done and are doing, by identity: which job may run here, which is a duplicate, which waits.
 
-Law: an identity that another run has claimed is not run here until that run has done it, let it go, or is dead. What
-is done counts for as long as it is fresh; done is looked at before claims.
+Law: an identity that another run has claimed is not run here until that run lets it go, or is dead; what it did it lets
+go of once that counts as done. What is done counts for as long as it is fresh; done is looked at before claims.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.codec import KEY_SIZE
 from jqcli.core.prepare import ID_SIZE
-from jqcli.core.settled import Settled, claim_key
+from jqcli.core.settled import claim_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from jqcli.core.dedupe import Identities
     from jqcli.core.event import Answer
+    from jqcli.core.settled import Settled
 
 CLAIM, DONE, RELEASE = range(3)
 REMEMBERED, ELSEWHERE = "remembered", "elsewhere"
@@ -71,39 +73,49 @@ def split_keys(keys: bytes) -> list[bytes]:
     return [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
 
 
-def wanted_of(answer: Answer, settled: Settled, dead: Collection[bytes] = ()) -> dict[str | None, bytes]:
+def wanted_of(answer: Answer, identities: Identities, dead: Collection[bytes] = ()) -> dict[str | None, bytes]:
     """Return the identities of a batch that this run would run, by the handler that the line chose.
 
-    Left out is what is no job, what a record of an earlier run settles or makes a duplicate, and what is `dead` in this
-    one: nobody else should wait for that.
+    Left out is what is no job, what this run has taken, contradicts its owner, or is `dead` here, and what a record of
+    an earlier run settles or makes a duplicate: nobody else should wait for that.
     """
-    if not answer.notes and not settled.records and not dead:
+    settled, taken = identities.settled, identities.taken
+    is_plain = not answer.notes and not answer.hashes and not settled.records and not dead
+    if is_plain and not taken.has_any(answer.keys):
         return {None: answer.keys}
     notes = dict(answer.notes)
     found: dict[str | None, list[bytes]] = {}
     seen: set[bytes] = set()
-    buried: set[bytes] = set()
+    over: set[bytes] = set()  # dead, or wanted already
     for index, key in enumerate(split_keys(answer.keys)):
         note = notes.get(index, {})
-        if "blank" in note or "reason" in note or key in dead or key in buried:
+        if "blank" in note or "reason" in note or key in taken or key in dead or key in over:
+            continue
+        if identities.is_contradiction(key, _given(answer, index)):
             continue
         status = _settled_as(answer, index, key, settled) if settled.records else None
         if status == "dead":
-            buried.add(key)  # and with it those that follow
+            over.add(key)  # and with it those that follow
         # A second line of one identity may find no further record.
         if status is None or (status not in ("completed", "dead") and key in seen):
             found.setdefault(note.get("asks", {}).get("handler"), []).append(key)
+            over.add(key)
         seen.add(key)
     return {handler: b"".join(keys) for handler, keys in found.items()}
 
 
 def _settled_as(answer: Answer, index: int, key: bytes, settled: Settled) -> str | None:
     """Return what an earlier run made of a line, "completed" also where it would be a duplicate of that."""
-    given = answer.hashes[KEY_SIZE * index : KEY_SIZE * (index + 1)]
-    claim = claim_key(key, given if given and given != _NO_HASH else None)
+    claim = claim_key(key, _given(answer, index))
     if settled.done_at(claim) is not None:
         return "completed"
     return settled.peek(claim, answer.own_ids[ID_SIZE * index : ID_SIZE * (index + 1)] or bytes(ID_SIZE))
+
+
+def _given(answer: Answer, index: int) -> bytes | None:
+    """Return the hash of the payload of a line whose key is given, None of others."""
+    given = answer.hashes[KEY_SIZE * index : KEY_SIZE * (index + 1)]
+    return given if given and given != _NO_HASH else None
 
 
 class OwnRows:
@@ -169,12 +181,13 @@ class Recall:
         if row.kind == CLAIM:
             self._claims.update(zip(keys, repeat(row.run)))
             return
-        for key in keys if self._claims else ():
-            if self._claims.get(key) == row.run:
-                del self._claims[key]
         if row.kind == DONE:
             self._done.update(zip(keys, repeat(row.id)))
             self._lives[row.id] = (row.at, shorter(row.ttl, self._ttl))
+            return
+        for key in keys if self._claims else ():
+            if self._claims.get(key) == row.run:
+                del self._claims[key]
 
     def judge(self, row: bytes, now: float, is_alive: Callable[[int], bool]) -> dict[bytes, str]:
         """Return REMEMBERED or ELSEWHERE for each identity that may not run here; a dead run's claims are dropped."""
@@ -200,6 +213,10 @@ class Recall:
     def _is_remembered(self, key: bytes, now: float) -> bool:
         row = self._done.get(key)
         return row is not None and now < fresh_until(key, *self._lives[row])
+
+    def drop_claims(self) -> None:
+        """Forget all that is claimed: it is to be learnt anew."""
+        self._claims = {}
 
     def drop_run(self, run: int) -> None:
         """Take a run for dead: what it had claimed is free."""

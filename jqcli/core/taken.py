@@ -37,6 +37,10 @@ class Taken:
         """Tell whether an identity is taken."""
         return key in (self._dict if self._set is None else self._set)
 
+    def has_any(self, keys: bytes) -> bool:
+        """Tell whether any of the identities of a batch is taken."""
+        return not (self._dict.keys() if self._set is None else self._set).isdisjoint(self.split(keys))
+
     def add_all(self, keys: bytes, batch: int) -> bool:
         """Take all identities of a batch, 16 bytes each, if all are new and differ; else take none."""
         split = self.split(keys)

@@ -16,8 +16,9 @@ import orjson
 from jqcli.core.exact import load_exact
 from jqcli.core.record import read_first
 from jqcli.edge import failpoint
+from jqcli.edge.errand import Errand
 from jqcli.edge.lock import is_still
-from jqcli.edge.sync import BackgroundSync, sync_file
+from jqcli.edge.sync import sync_file
 from jqcli.edge.tail import GOES_ON, write_whole
 from jqcli.errors import FileError, ReaderGoneError
 
@@ -86,7 +87,7 @@ class ResultsFile:
         # What an earlier run wrote may have outlived its death, and yet not be on the disk.
         self._synced_end = 0
         self._is_placed = False
-        self._syncing = BackgroundSync()
+        self._syncing: Errand[None] | None = None  # the last one that began
         # By batch: where its first record starts and its last ends (0: there is none).
         self._starts = array("Q", [0])
         self._ends = array("Q", [0])
@@ -159,7 +160,7 @@ class ResultsFile:
 
         A failed sync is never tried again, since the kernel has dropped the data.
         """
-        self._syncing.end()
+        self._wait()
         if self._synced_end < self._end:
             sync_file(self._fd, self._path, is_placed=self._is_placed, point="results.sync")
             self._synced_end = self._end
@@ -167,16 +168,23 @@ class ResultsFile:
 
     def begin_sync(self, least: int) -> None:
         """Begin to sync while the run goes on; not while an earlier one is running."""
-        if self._end - self._synced_end >= max(1, least) and not self._syncing.is_running:
-            self._syncing.begin(self._fd, self._path, is_placed=self._is_placed, point="results.sync")
+        if self._end - self._synced_end >= max(1, least) and (self._syncing is None or self._syncing.is_over):
+            self._wait()
+            is_placed = self._is_placed
+            self._syncing = Errand(lambda: sync_file(self._fd, self._path, is_placed=is_placed, point="results.sync"))
             self._synced_end = self._end
             self._is_placed = True
 
     def close(self) -> None:
         """Close the file; its lock goes with it."""
         with suppress(FileError):  # which the last sync has raised, or there is a worse error
-            self._syncing.end()
+            self._wait()
         os.close(self._fd)
+
+    def _wait(self) -> None:
+        """Wait for the sync that goes on beside the run; raises its FileError, and does so from then on."""
+        if self._syncing is not None:
+            self._syncing.wait()
 
 
 class ResultsStream:

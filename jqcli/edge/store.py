@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +24,7 @@ from jqcli.core.recall import DONE, Row, split_keys
 from jqcli.core.sieve import Sieve
 from jqcli.edge import failpoint
 from jqcli.edge.storeclaims import Claims
-from jqcli.edge.storelock import StoreLock
+from jqcli.edge.storelock import LONGEST_PAUSE, StoreLock
 from jqcli.errors import FileError, ForeignFileError, LockedError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _APPLICATION = 0x6A71722D  # "jqr-"
 _PAGE = 16_384  # rows are large: half the CPU time of pages of 4 KiB
 _BUSY_SECONDS = 5.0
 _ASKED_AT_ONCE = 4096
-_FOLDED_AT_ONCE = 1_000_000
+_FOLDED_AT_ONCE = 200_000  # identities, half a second or more; fewer would write a large tree more often
 _ROWS_KEPT = 4
 _KEPT_BYTES = 4 << 20
 _INSERTED_AT_ONCE = 100  # rows; six values each, and SQLite before 3.32 takes 999
@@ -224,10 +225,6 @@ class Store:
         with self._explained(), self._written():
             return self.append(rows)
 
-    def drop_expired(self, now: float) -> int:
-        """Take away the rows whose time is over; return how many."""
-        return self.sql.execute("delete from log where at + ttl <= ?", (now,)).rowcount
-
     # What runs read, to be called with the lock held
 
     def state(self) -> tuple[int, int]:
@@ -279,7 +276,7 @@ class Store:
     def fold(self) -> int:
         """Fold rows into the tree where a start would read too many; return the last row that is folded.
 
-        The lock is let go between the steps, each of some seconds.
+        The lock is let go between the steps, for long enough that others come in.
         """
         while True:
             with self.transaction():
@@ -292,6 +289,33 @@ class Store:
                 self.sql.execute(_FOLD, (folded, last))
                 self._sieve_too(folded, last)
                 self.sql.execute("update state set folded = ?", (last,))
+            time.sleep(2 * LONGEST_PAUSE)
+
+    def drop_expired(self, now: float) -> int:
+        """Take away the rows whose time is over, from the tree too, in steps like `fold`; return how many."""
+        gone = 0
+        while True:
+            with self.transaction():
+                count = self._drop_some(now)
+            if not count:
+                return gone
+            gone += count
+            time.sleep(2 * LONGEST_PAUSE)
+
+    def _drop_some(self, now: float) -> int:
+        _, folded = self.state()
+        rows: list[tuple[int]] = []
+        known: list[tuple[bytes, int, int]] = []
+        text = "select id, scope, case when id <= ? then keys else x'' end from log where at + ttl <= ? order by id"
+        for number, scope, keys in self.sql.execute(text, (folded, now)):
+            rows.append((number,))
+            known += [(key, scope, number) for key in split_keys(keys)]
+            if len(known) >= _FOLDED_AT_ONCE:
+                break
+        known.sort()  # as the tree is
+        self.sql.executemany("delete from known where key = ? and scope = ? and row = ?", known)
+        self.sql.executemany("delete from log where id = ?", rows)
+        return len(rows)
 
     def _sieve_too(self, after: int, last: int) -> None:
         """Put the rows that were folded into the sieve; a larger one is filled from the tree."""
@@ -314,8 +338,10 @@ class Store:
         total, last = 0, None
         text = "select id, length(keys) / 16 from log where id > ? order by id"
         for number, count in self.sql.execute(text, (folded,)):
-            total, last = total + count, number
-            if total >= _FOLDED_AT_ONCE:
+            total += count
+            if last is None or total <= _FOLDED_AT_ONCE:
+                last = number
+            if total >= max(FOLD_AT, _FOLDED_AT_ONCE):
                 break
         return last if total >= FOLD_AT else None
 

@@ -53,9 +53,6 @@ def read_stats(store: Store, now: float) -> Stats:
         (gone,) = store.sql.execute(expired, (now,)).fetchone()
         claimed = {} if store.lock.is_deserted else claims_of(store.claims)
         in_flight = {run: keys for run, keys in claimed.items() if store.lock.is_alive(run)}
-        for run, held in in_flight.items():
-            for (done,) in store.sql.execute("select keys from log where run = ?", (run,)):
-                held.difference_update(split_keys(done))
     return Stats(parts, os.path.getsize(store.path), gone, len(in_flight), sum(map(len, in_flight.values())))
 
 
@@ -64,8 +61,8 @@ def prune(store: Store, now: float, *, older_than: float | None, max_bytes: int 
 
     Returns how many rows that were. The file is cut down to what is left.
     """
+    gone = store.drop_expired(now)
     with store.transaction():
-        gone = store.drop_expired(now)
         if older_than is not None:
             gone += store.sql.execute("delete from log where at < ?", (now - older_than,)).rowcount
         if max_bytes is not None:

@@ -20,8 +20,9 @@ from jqcli.errors import FileError, LockedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WAIT = 30.0  # seconds; one transaction is milliseconds, but a step of folding a large store takes some seconds
-_STEP = 0.0005
+_WAIT = 30.0  # seconds; one transaction is milliseconds, but a step of folding a large store may take some seconds
+_FIRST_PAUSE = 0.0005
+LONGEST_PAUSE = 0.01  # seconds between two tries; who takes the lock again and again leaves more between
 _DOOR = 0
 _FIRST_RUN = 1
 
@@ -95,11 +96,12 @@ class StoreLock:
         os.close(self.fd)
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + _WAIT
+        deadline, pause = time.monotonic() + _WAIT, _FIRST_PAUSE
         while not self._take(_DOOR):
             if time.monotonic() > deadline:
                 raise LockedError(f"{self.path}: held by another process for over {_WAIT:.0f} s")
-            time.sleep(_STEP)
+            time.sleep(pause)
+            pause = min(1.5 * pause, LONGEST_PAUSE)
 
     def _take(self, byte: int, length: int = 1) -> bool:
         """Lock bytes, to the end of all with a length of 0; tell whether they could be had."""

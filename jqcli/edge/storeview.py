@@ -35,9 +35,13 @@ _LOOK_EVERY = 0.01
 
 
 class StoreView(Store):
-    """An open store, to be read. Raises the errors of a store."""
+    """An open store, to be read; `claimed` are the rows of what runs have in flight, or let go, each with its scope.
+
+    Raises the errors of a store.
+    """
 
     lock: _Question  # type: ignore[assignment]
+    claimed: list[tuple[int, Row]]
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -47,6 +51,8 @@ class StoreView(Store):
         self.lock = _Question(f"{path}-lock")
         try:
             with self.held():
+                # Before the store: what is let go meanwhile was done by then.
+                self.claimed = [] if self.lock.fd is None else Claims(self.lock.fd, self.lock.path).read_all()
                 self.sql = self._open(os.path.abspath(path))
                 self._set_up()
         except BaseException:
@@ -72,10 +78,6 @@ class StoreView(Store):
         where = "tag = ? and name = ? and handler = ? and version = ?"
         found = self.sql.execute(f"select id from scope where {where}", name).fetchone()  # noqa: S608 - a constant
         return 0 if found is None else int(found[0])
-
-    def claimed(self) -> list[tuple[int, Row]]:
-        """Return what runs have in flight, and have let go, each row with its scope."""
-        return [] if self.lock.fd is None else Claims(self.lock.fd, self.lock.path).read_all()
 
     @contextmanager
     def held(self) -> Iterator[None]:

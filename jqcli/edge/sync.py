@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 
 from jqcli.edge import failpoint
 from jqcli.errors import FileError
@@ -22,40 +21,6 @@ def sync_file(fd: int, path: str, *, is_placed: bool, point: str = "sync") -> No
             sync_folder(path)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror} while syncing") from error
-
-
-class BackgroundSync:
-    """Syncs a file while more is written to it; one sync at a time."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: FileError | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether one has begun that has not ended."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def begin(self, fd: int, path: str, *, is_placed: bool, point: str) -> None:
-        """Begin to sync what is in the file now, see `sync_file`; not while another one is running."""
-
-        def run() -> None:
-            try:
-                sync_file(fd, path, is_placed=is_placed, point=point)
-            except FileError as error:
-                self._error = error
-
-        self.end()
-        self._thread = threading.Thread(target=run, name="sync", daemon=True)
-        self._thread.start()
-
-    def end(self) -> None:
-        """Wait until the one that runs has ended; raises its FileError, and does so from then on."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._error is not None:
-            raise self._error
 
 
 def sync_folder(path: str) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jqcli.core.codec import hash_bytes
+from jqcli.core.dedupe import Identities
 from jqcli.core.event import Answer
 from jqcli.core.prepare import mark_id
 from jqcli.core.recall import (
@@ -148,20 +149,24 @@ def answer(keys, notes=(), hashes=b""):
     return Answer(1, keys, hashes, b"", list(notes))
 
 
+def wanted(line, settled=None, dead=()):
+    return wanted_of(line, Identities(settled or Settled(), dedupe=True), dead)
+
+
 def test_a_plain_batch_wants_all_of_it():
-    assert wanted_of(answer(A + B), Settled()) == {None: A + B}
+    assert wanted(answer(A + B)) == {None: A + B}
 
 
 def test_lines_that_are_no_jobs_want_nothing_and_a_chosen_handler_has_its_own():
     notes = [(0, {"blank": True}), (1, {"reason": "invalid_json"}), (2, {"asks": {"handler": "b", "timeout": 1.0}})]
-    assert wanted_of(answer(A + B + C + KEYS[3], notes), Settled()) == {"b": C, None: KEYS[3]}
+    assert wanted(answer(A + B + C + KEYS[3], notes)) == {"b": C, None: KEYS[3]}
 
 
 def test_what_an_earlier_run_has_recorded_is_not_claimed():
     settled = Settled()
     settled.add(A, b'"x"', "completed", 0)
     settled.add(B, b'"y"', "dead", 0)
-    assert wanted_of(answer(A + B + C), settled) == {None: B + C}  # B has no id of its own, so that letter is not its
+    assert wanted(answer(A + B + C), settled) == {None: B + C}  # B has no id of its own, so that letter is not its
 
 
 def test_a_line_that_is_dead_from_an_earlier_run_is_not_claimed_and_nor_is_what_follows_it():
@@ -170,24 +175,42 @@ def test_a_line_that_is_dead_from_an_earlier_run_is_not_claimed_and_nor_is_what_
     settled.add(B, b'"y"', "dead", 0)
     ids = bytes(8) * 2 + mark_id(b'"y"') + mark_id(b'"z"') + bytes(8)
     line = Answer(1, A + A + B + B + C, b"", ids, [])
-    assert wanted_of(line, settled) == {None: C}
+    assert wanted(line, settled) == {None: C}
     assert settled.claim(A, bytes(8)) == "dead"  # to look was not to take
     settled.add(C, b'"one:4"', "dead", 0)
     settled.add(C, b'"one:5"', "dead", 0)
-    assert wanted_of(answer(C), settled) == wanted_of(answer(C), settled) == {}
+    assert wanted(answer(C), settled) == wanted(answer(C), settled) == {}
     assert [settled.claim(C, bytes(8)) for _ in range(3)] == ["dead", "dead", None]
     other = Answer(2, A + B + B, b"", bytes(8) + mark_id(b'"z"') + mark_id(b'"y"'), [])
-    assert wanted_of(other, settled) == {None: A + B}  # z comes first and runs
+    assert wanted(other, settled) == {None: A + B}  # z comes first and runs
 
 
 def test_a_line_of_several_that_may_find_no_record_of_its_own_is_claimed():
     settled = Settled()
     settled.add(A, b'"one:1"', "duplicate", 0)
-    assert wanted_of(answer(A + B), settled) == {None: B}
-    assert wanted_of(answer(A + B + A), settled) == {None: B + A}
+    assert wanted(answer(A + B), settled) == {None: B}
+    assert wanted(answer(A + B + A), settled) == {None: B + A}
     settled.add(A, b'"one:2"', "conflict", 0)
-    assert wanted_of(answer(A), settled) == {}
+    assert wanted(answer(A), settled) == {}
 
 
 def test_what_died_in_this_run_is_not_claimed_again_for_its_duplicates():
-    assert wanted_of(answer(A + B), Settled(), {A: None}) == {None: B}
+    assert wanted(answer(A + B), dead={A: None}) == {None: B}
+
+
+def test_what_this_run_has_taken_is_not_claimed_again_for_its_duplicates():
+    identities = Identities(Settled(), dedupe=True)
+    identities.rule(1, answer(A))
+    assert wanted_of(answer(A + A), identities) == {}
+    assert wanted_of(answer(A + B), identities) == {None: B}
+    identities.rule(2, answer(A + B))
+    assert wanted_of(answer(A + B + C + C, [(0, {"blank": True})]), identities) == {None: C}
+
+
+def test_a_line_that_contradicts_the_owner_of_its_key_is_not_claimed():
+    one, two = hash_bytes(b"one"), hash_bytes(b"two")
+    settled = Settled(owners={A: one})
+    identities = Identities(settled, dedupe=True)
+    assert wanted_of(answer(A + B + C, hashes=two + two + bytes(16)), identities) == {None: B + C}
+    off = Identities(settled, dedupe=False)
+    assert wanted_of(answer(A, hashes=two), off) == {None: A}  # it runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import nullcontext
 
 import pytest
 
@@ -129,6 +130,24 @@ def test_a_sync_that_failed_beside_the_run_stops_it_whatever_comes_next(results,
         with pytest.raises(FileError, match="Input/output error while syncing"):
             results.sync() if then == "sync" else results.begin_sync(1)
     assert disk.count == 1, "the kernel has dropped the data: another sync would not fail"
+
+
+@pytest.mark.parametrize("error", [None, OSError(5, "Input/output error")], ids=["well", "badly"])
+def test_where_no_thread_can_be_had_a_sync_is_waited_for(results, monkeypatch, error):
+    def fail(_):
+        raise RuntimeError("can't start new thread")
+
+    disk = SlowDisk(error)
+    disk.may_end.set()
+    monkeypatch.setattr(sync, "os", disk)
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    results.append(1, [record(1)])
+    results.begin_sync(1)
+    assert disk.count == 1
+    for _ in range(2):
+        with pytest.raises(FileError, match="while syncing") if error else nullcontext():
+            results.sync()
+    assert disk.count == 1
 
 
 def test_a_file_is_not_closed_under_a_sync(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from jqcli.core.recall import DONE, New, Row, split_keys
 from jqcli.edge import store as module
 from jqcli.edge.store import SCHEMA, ScopeName, Store
 from jqcli.edge.storekeep import forget_handler, forget_key, prune, read_stats
+from jqcli.edge.storelock import LONGEST_PAUSE, StoreLock
 from jqcli.errors import FileError, ForeignFileError, LockedError
 from tests.command import ROOT, wait_for
 
@@ -122,6 +123,23 @@ def test_many_rows_are_folded_and_found_by_key(store, monkeypatch):
     assert store.fold() == folded
 
 
+def test_what_is_folded_is_folded_in_steps_between_which_others_come_in(store, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 1000)
+    monkeypatch.setattr(module, "_FOLDED_AT_ONCE", 300)
+    for start in range(0, 2000, 100):
+        put(store, range(start, start + 100))
+    counts = []
+
+    def look(seconds):
+        assert not store.lock._depth
+        assert seconds > LONGEST_PAUSE
+        counts.append(store.sql.execute("select count(*) from known").fetchone()[0])
+
+    monkeypatch.setattr(module.time, "sleep", look)
+    store.fold()
+    assert counts == [300, 600, 900, 1200]  # the rest is too little to fold
+
+
 def test_the_sieve_grows_with_what_is_folded(store, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 100)
     monkeypatch.setattr("jqcli.core.sieve._LEAST_BITS", 1 << 10)
@@ -182,6 +200,17 @@ def test_a_run_is_alive_as_long_as_its_process(path, store):
     child.kill()
     child.communicate()
     wait_for(lambda: not store.lock.is_alive(77))
+
+
+def test_who_waits_for_the_lock_asks_ever_less_often(store, monkeypatch):
+    answers, pauses = iter([False] * 30 + [True]), []
+    monkeypatch.setattr(StoreLock, "_take", lambda *_: next(answers))
+    monkeypatch.setattr("jqcli.edge.storelock.time.sleep", pauses.append)
+    store.lock.take()
+    monkeypatch.undo()
+    store.lock.drop()
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (0.0005, LONGEST_PAUSE)
 
 
 def test_the_lock_is_not_waited_for_for_ever(path, store, monkeypatch):
@@ -281,6 +310,28 @@ def test_pruning_takes_folded_keys_too(store, monkeypatch):
     with store.held():
         assert set(store.look_up(1, key(1) + key(2))) == {key(2)}
         assert store.sql.execute("select count(*) from known").fetchone() == (1,)
+
+
+def test_what_ran_out_goes_from_the_tree_too_step_by_step_and_nothing_else_does(store, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 1)
+    monkeypatch.setattr(module, "_FOLDED_AT_ONCE", 20)
+    for start in range(0, 100, 10):
+        put(store, range(start, start + 10), at=1.0, ttl=5.0)
+    put(store, range(5), at=3.0)  # anew, and for ever
+    put(store, range(200, 205), at=3.0, name=NAME._replace(version="2"))
+    store.fold()
+    monkeypatch.setattr(module, "FOLD_AT", 1000)
+    put(store, range(300, 310), at=1.0, ttl=5.0)
+    steps = []
+    monkeypatch.setattr(module.time, "sleep", steps.append)
+    assert store.drop_expired(5.9) == 0
+    assert store.drop_expired(6.0) == 11
+    assert len(steps) == 6
+    with store.held():
+        assert set(store.look_up(1, b"".join(map(key, range(200))))) == {key(n) for n in range(5)}
+        assert len(store.look_up(2, b"".join(map(key, range(200, 205))))) == 5
+        assert store.sql.execute("select count(*) from known").fetchone() == (10,)
+        assert store.sql.execute("select count(*) from log").fetchone() == (2,)
 
 
 def test_a_key_is_forgotten_and_its_neighbours_are_not(store, monkeypatch):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from jqcli.core.recall import CLAIM, RELEASE, Row
+from jqcli.core.recall import CLAIM, RELEASE, Row, split_keys
 from jqcli.edge import failpoint
 from jqcli.edge import storeclaims as module
 from jqcli.edge.storeclaims import Claims, claims_of
@@ -34,10 +34,10 @@ def rows(claims):
 def test_rows_come_back_in_order_from_wherever_one_has_read_to(claims):
     assert rows(claims) == []
     first = claims.append(CLAIM, 7, 1, A + B)
-    second = claims.append(RELEASE, 7, 2, B)
+    second = claims.append(RELEASE, 7, 1, B)
     assert claims.head() == second
-    assert rows(claims) == [(1, 7, CLAIM, A + B), (2, 7, RELEASE, B)]
-    assert list(claims.read(first.end, second.end)) == [(2, Row(0, 7, RELEASE, 0.0, None, B))]
+    assert rows(claims) == [(1, 7, CLAIM, A + B), (1, 7, RELEASE, B)]
+    assert list(claims.read(first.end, second.end)) == [(1, Row(0, 7, RELEASE, 0.0, None, B))]
     assert claims_of(claims) == {7: {A}}
 
 
@@ -90,24 +90,48 @@ def test_beginning_anew_needs_nothing_of_what_a_power_cut_left(claims, fd):
 @pytest.mark.parametrize("most", [range(1), range(6)], ids=["many are left", "few are left"])
 def test_the_rows_of_the_dead_are_left_out_where_there_are_many(claims, fd, monkeypatch, most):
     monkeypatch.setattr(module, "_LARGE", 2000)
+    first, second = ([b"".join(bytes([n, at]) * 8 for at in part) for n in range(6)] for part in (range(10), range(50)))
     for n in range(6):
-        claims.append(CLAIM, n, 1, bytes([n]) * 160)
+        claims.append(CLAIM, n, 1, first[n])
     claims.leave_out(lambda _: False)
     assert len(rows(claims)) == 6  # which are not many
     for n in range(6):
-        claims.append(RELEASE, n, 1, bytes([n]) * 160)
+        claims.append(CLAIM, n, 1, second[n])
     before, kept = claims.head(), rows(claims)
     claims.leave_out(lambda run: run in (5, *most[1:]))
     if len(most) > 1:
         assert rows(claims) == kept  # all but one are alive
         return
-    assert rows(claims) == [row for row in kept if row[1] == 5]
+    assert claims_of(claims) == {5: set(split_keys(second[5]))}
     assert claims.head().generation == before.generation + 2
     assert os.fstat(fd).st_size == claims.head().end < before.end / 4
 
 
+def test_what_was_let_go_is_left_out_though_its_run_lives_and_not_looked_for_again_soon(claims, fd, monkeypatch):
+    monkeypatch.setattr(module, "_LARGE", 2000)
+    monkeypatch.setattr(module, "_LARGE_LATER", 4000)
+    claims.append(CLAIM, 7, 1, A)
+    for n in range(50):
+        claims.append(CLAIM, 7, 1, bytes([n]) * 15 + b"x")
+        claims.append(RELEASE, 7, 1, bytes([n]) * 15 + b"x")
+    claims.append(CLAIM, 8, 2, A + B)
+    claims.append(RELEASE, 8, 1, B)  # which is of another scope
+    assert claims.leave_out(lambda run: run in (7, 8)) == claims.head()
+    assert sorted(rows(claims)) in [[(1, 7, CLAIM, A), (2, 8, CLAIM, both)] for both in (A + B, B + A)]
+    assert os.fstat(fd).st_size == claims.head().end < 200
+    for _ in range(60):
+        claims.append(CLAIM, 9, 1, C)
+    claims.leave_out(lambda run: run in (7, 8))
+    assert len(claims_of(claims)) == 3
+    for _ in range(60):
+        claims.append(CLAIM, 9, 1, C)
+    claims.leave_out(lambda run: run in (7, 8))
+    assert len(claims_of(claims)) == 2
+
+
 def test_leaving_out_can_be_cut_off_anywhere(claims, monkeypatch):
     monkeypatch.setattr(module, "_LARGE", 100)
+    monkeypatch.setattr(module, "_LARGE_LATER", 100)
     for n in range(40):
         claims.append(CLAIM, n, 1, bytes([n]) * 16)
     for number in (1, 2):
@@ -126,6 +150,26 @@ def test_leaving_out_can_be_cut_off_anywhere(claims, monkeypatch):
         assert rows(claims)[-1] == (1, 99, CLAIM, C)
         for n in range(40):
             claims.append(CLAIM, n + 50, 1, C)
+
+
+@pytest.mark.parametrize("less", [1, 16, 17, 40])
+def test_a_row_that_was_cut_off_is_damage_and_not_no_row(claims, fd, less):
+    end = claims.append(CLAIM, 7, 1, A + B).end
+    os.truncate(fd, end - less)
+    with pytest.raises(FileError, match="is damaged"):
+        rows(claims)
+    os.pwrite(fd, module._ROW.pack(7, CLAIM, 1, 3), claims.head().start)
+    os.truncate(fd, end)  # of which the file would be whole, if what it says were right
+    with pytest.raises(FileError, match="is damaged"):
+        rows(claims)
+
+
+def test_what_is_read_in_several_parts_is_read_to_its_end(claims, monkeypatch):
+    for n in range(20):
+        claims.append(CLAIM, n, 1, bytes([n]) * 160)
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: read(fd, min(size, 100), at))
+    assert [run for _, run, _, _ in rows(claims)] == [*range(20)]
 
 
 def test_rows_that_are_moved_while_they_are_read_are_read_again(claims, monkeypatch):

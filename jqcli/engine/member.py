@@ -19,7 +19,8 @@ KILL_LIMIT = 5.0  # seconds after which a killed process that does not end (stat
 LONG = 0.2  # an attempt, or a run, this long gives the rest of its batch back while others idle
 CONFIRM = 0.02  # seconds between asking for work back and relying on it
 _SHORT = 0.1  # a batch is sent ahead of one that began less than this ago
-_DEPTH = 3
+# One runs and one is ready: what is parsed of a third has left the cache when its turn comes (2 % of a small job).
+_DEPTH = 2
 
 
 class Step(Enum):

@@ -100,7 +100,7 @@ class Pool:
         return self._policies
 
     def room(self, now: float) -> int:
-        """Return how many more batches the workers can use: up to three each while batches are short.
+        """Return how many more batches the workers can use: two each while batches are short.
 
         One that is starting, or is not started yet because there was nothing for it to do, can use one.
         """

@@ -548,6 +548,9 @@ def test_two_runs_that_keep_the_order_and_wait_for_each_other_both_end(folder):
 def test_a_failure_limit_counts_what_is_dead_and_not_what_is_remembered(folder):
     folder.write("one.jsonl", [{"n": n} for n in range(5)])
     run(folder, "one")
-    folder.write("two.jsonl", [{"n": n} for n in range(5)] + [{"n": 9, "do": "reject"}])
-    run(folder, "two", "--max-failures", "1", code=3)
-    assert check(folder, "two").statuses == {"duplicate": 5, "dead": 1}
+    jobs = [{"n": n} for n in range(5)] + [{"n": 9, "do": "reject"}] + [{"n": n} for n in range(10, 3000)]
+    folder.write("two.jsonl", jobs)
+    run(folder, "two", "--max-failures", "1", "-b", "1", code=3)
+    records = oracle.read_lines(folder / "two.out.jsonl")
+    assert sum(record["status"] == "duplicate" for record in records) == 5
+    assert len(oracle.read_lines(folder / "two.dlq.jsonl")) == 1

@@ -83,8 +83,9 @@ class View(NamedTuple):
         if not total:
             return None
         fraction = min(1.0, max(self.source.bytes_read / total, tally.read / self.limit if self.limit else 0.0))
-        if tally.read:
-            return fraction * tally.settled / tally.read  # what is read may be all of the input, and have to wait
+        known = tally.read + self.dispatch.unruled
+        if known:
+            return fraction * tally.settled / known  # what is read may be all of the input, and have to wait
         return fraction if self.dispatch.is_empty else 0.0
 
     def _eta(self, elapsed: float, fraction: float | None) -> float | None:

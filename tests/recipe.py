@@ -36,7 +36,7 @@ _MASKS = (
     (r"\b[\d.]+ %", "SHARE"),
     (r"DURATION(?= +\d+ \S+:)|—(?= +\d+ \S+:)", "ETA"),  # a run that has only begun knows none yet
     (r"settled \d+ lines|\(\d+ settled before\)", "SETTLED"),
-    (r"\d+ read, \d+ completed", "COUNTS"),
+    (r"\d+ read, \d+ completed, RATE, SHARE(?: ETA DURATION)?", "PROGRESS"),
     (r"[ \t]+", " "),
     (r"(?m) $", ""),
 )

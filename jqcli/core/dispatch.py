@@ -119,6 +119,11 @@ class Dispatch:
         return -inf if self._duplicates.is_due else self._backlog.due_at
 
     @property
+    def unruled(self) -> int:
+        """Lines that were cut from the input, of which nothing more is known yet."""
+        return self._turns.lines
+
+    @property
     def in_flight(self) -> int:
         """Jobs that are with the workers: ruled, and neither waiting nor settled."""
         waiting = self._backlog.waiting + self._backlog.ready + self.elsewhere.count

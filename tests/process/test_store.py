@@ -246,7 +246,8 @@ def test_a_new_version_beside_the_code_voids_what_it_did_and_another_one_makes_i
     text = "from jqcli import handler\n@handler(version=%d)\ndef do(payload): return %d\n"
     results = []
     for name, version in (("one", 1), ("two", 2), ("three", 1)):
-        folder.write("h.py", text % (version, version))
+        # Of another size each time: bytecode of one size and second is taken for that of the file.
+        folder.write("h.py", text % (version, version) + "#" * len(results))
         folder.write(f"{name}.jsonl", [{"n": 1}])
         run(folder, name, "-H", "h.py:do")
         (record,) = oracle.read_lines(folder / f"{name}.out.jsonl")

@@ -70,7 +70,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; an interpreter that is not installed is skipped by name.
 
-    Walks through very many cases, and the faults, are left to the interpreter that runs nox, unless pytest's
+    What takes long, such as the faults and the recipes, is left to the interpreter that runs nox, unless pytest's
     arguments are given.
     """
     install(session, "test")

@@ -12,6 +12,8 @@ import pytest
 from tests import oracle
 from tests.command import ROOT, Folder
 
+pytestmark = pytest.mark.walk
+
 SAMPLE = ROOT / "samples" / "nights"
 PAGE = (SAMPLE / "README.md").read_text()
 LEFT_BEHIND = ("*.results.jsonl", "*.dlq.jsonl", "memory.db*", "calls.log", "__pycache__")

@@ -15,6 +15,8 @@ import pytest
 from tests.command import ROOT, Folder
 from tests.recipe import Recipe, Step, compare, matches, read_recipes, script_of
 
+pytestmark = pytest.mark.walk
+
 README = (ROOT / "README.md").read_text()
 RECIPES = read_recipes(README)
 

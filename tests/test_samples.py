@@ -13,6 +13,8 @@ import pytest
 from tests import oracle
 from tests.command import ROOT, Folder
 
+pytestmark = pytest.mark.walk
+
 SAMPLE = ROOT / "samples" / "orders"
 PAGE = (SAMPLE / "README.md").read_text()
 README = (ROOT / "README.md").read_text()

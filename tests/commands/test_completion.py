@@ -10,6 +10,8 @@ import pytest
 
 from tests.command import ROOT, Folder
 
+pytestmark = pytest.mark.walk
+
 ASKED = [
     (["--brea"], {"--breaker", "--breaker-key", "--breaker-action"}),
     (["--durability", ""], {"full", "batch", "none"}),

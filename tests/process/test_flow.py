@@ -14,6 +14,8 @@ import pytest
 from tests import oracle
 from tests.command import DEEDS
 
+pytestmark = pytest.mark.walk
+
 RETRY = ("--backoff-base", "50ms", "--backoff-max", "200ms")
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.command import LIMIT, ROOT, wait_for
 
+pytestmark = pytest.mark.walk
+
 PREFIX = f"PYTHONPATH={ROOT} {sys.executable} -m jqcli"
 HANDLER = f"-H {ROOT}/tests/process/deeds.py:do -j 2"
 GOOD = [*({"n": n} for n in range(50)), {"n": 1}, {"do": "skip"}, {"do": "flaky", "times": 1}]

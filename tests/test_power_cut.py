@@ -19,6 +19,8 @@ from tests import oracle
 from tests.command import DEEDS
 from tests.disk import Disk, everything, nothing
 
+pytestmark = pytest.mark.walk
+
 FILES = ("results.jsonl", "jobs.dlq.jsonl")
 WORDS = ("jobs.jsonl", "-o", "results.jsonl", "-j", "0", "-b", "2", "--backoff-base", "1ms", "-q")
 JOBS = [

@@ -13,6 +13,8 @@ import pytest
 from tests import oracle
 from tests.command import DEEDS, memory_of, wait_for
 
+pytestmark = pytest.mark.walk
+
 BOM = b"\xef\xbb\xbf"
 # Line, and what must become of it: None for a job, else the reason of its letter.
 LINES = {

@@ -10,6 +10,8 @@ import pytest
 from tests import oracle
 from tests.command import DEEDS, ROOT, wait_for
 
+pytestmark = pytest.mark.walk
+
 MEND = ROOT / "tests" / "process" / "mend.py"
 STORE = ("--store", "memory.db")
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jqcli.core.burial import LetterHead, conflict_error, error_of, history_entry, kept_error, letter, oversized_letter
-from jqcli.core.codec import Scheme, read_line
 from jqcli.core.effect import Bury, Place
 from jqcli.core.record import read_first
-from jqcli.model import Failure, First, Line
+from jqcli.model import Failure, First
+from tests.lines import job_of, line_of, written
 
 LIGHT = settings(max_examples=60, deadline=None, database=None)
 HEAD = LetterHead("5f01ab", {None: "tasks.py:charge", "slow": "m:slow"}, "/work", "/work/out.jsonl", "auto", "run1")
@@ -38,20 +38,6 @@ MEMBERS = [
     "dead_at",
     "redrives",
 ]
-
-
-def line_of(text, number=8):
-    return Line("jobs.jsonl", "jobs", number, text if isinstance(text, bytes) else text.encode())
-
-
-def job_of(text):
-    return read_line(line_of(text), Scheme(handlers=("slow",)))
-
-
-def written(data):
-    assert data.endswith(b"\n")
-    assert data.count(b"\n") == 1
-    return json.loads(data)
 
 
 def bury(text, reason="max_attempts", *, first=None, is_job=True):

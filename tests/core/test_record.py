@@ -8,25 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jqcli.core.codec import Scheme, read_line
 from jqcli.core.record import duplicate_record, is_broken, parse_letter, parse_result, read_first, status_of, timestamp
-from jqcli.model import First, Line
+from jqcli.model import First
+from tests.lines import job_of, written
 
 LIGHT = settings(max_examples=60, deadline=None, database=None)
-
-
-def line_of(text, number=8):
-    return Line("jobs.jsonl", "jobs", number, text if isinstance(text, bytes) else text.encode())
-
-
-def job_of(text):
-    return read_line(line_of(text), Scheme(handlers=("slow",)))
-
-
-def written(data):
-    assert data.endswith(b"\n")
-    assert data.count(b"\n") == 1
-    return json.loads(data)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from jqcli.edge.scrape import Endpoint
 from jqcli.errors import UsageError
 from tests.command import wait_for
 from tests.edge.snapshot import HOSTILE, take_flow, take_hostile_snapshot, take_snapshot
+from tests.exposition import values_of
 
 
 def take_full_snapshot(**changes):
@@ -25,17 +26,6 @@ def take_full_snapshot(**changes):
     for microseconds, count in ((3, 5), (900, 2), (40_000_000, 1)):
         tally.count_latency(microseconds, count)
     return take_snapshot(busy=tally.busy, histogram=tally.histogram(), **changes)
-
-
-def values_of(text):
-    """Return the samples by name and labels."""
-    found = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            name, _, value = line.rpartition(" ")
-            assert name not in found, f"{name} stands twice"
-            found[name] = float(value)
-    return found
 
 
 def is_right(text):

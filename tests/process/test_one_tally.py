@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import urllib.request
 from collections import Counter
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from jqcli.edge.frame import draw
 from jqcli.edge.status import read_status
 from tests.command import wait_for
-from tests.edge.test_metrics import values_of
+from tests.exposition import values_of, wait_for_metrics
 from tests.page import Page
 from tests.process.test_cron import monitor
 
@@ -232,15 +231,7 @@ def test_a_scrape_during_the_run_tells_what_the_status_file_tells(folder):
         port = probe.getsockname()[1]
     child = folder.start("jobs.jsonl", "-o", "r.jsonl", "-b", "1", "--metrics-port", port, "--status-file", "s.json")
 
-    def scrape():
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                found = values_of(answer.read().decode())
-        except OSError:
-            return None
-        return found if found['jqcli_jobs_total{outcome="completed"}'] == 12 else None
-
-    found = wait_for(scrape)
+    found = wait_for_metrics(port, 'jqcli_jobs_total{outcome="completed"}', 12)
     assert found["jqcli_queue_jobs"] == found["jqcli_in_flight_jobs"] == 1
     assert found['jqcli_workers{state="running"}'] == 1
     wait_for(lambda: json.loads((folder / "s.json").read_text())["completed"] == 12)

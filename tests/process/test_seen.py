@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import socket
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.command import Screen, is_alive, wait_for
-from tests.edge.test_metrics import values_of
+from tests.exposition import wait_for_metrics
 
 WAITING = [{"n": 1}, {"n": 2}, {"do": "wait", "file": "go"}]
 
@@ -207,15 +206,7 @@ def test_metrics_name_the_first_tenants_that_wait_and_count_all_others_together(
     limits = ("--tenant-rate", "1/h", "--burst", "1", "--retry-budget", "20%", "--breaker", "50%/10s")
     folder.start("jobs.jsonl", "-o", "r.jsonl", *limits, "--metrics-port", port)
 
-    def scrape():
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                found = values_of(answer.read().decode())
-        except OSError:
-            return None
-        return found if found.get('jqcli_held_jobs{by="rate"}') == 50 else None
-
-    found = wait_for(scrape)
+    found = wait_for_metrics(port, 'jqcli_held_jobs{by="rate"}', 50)
     lanes = {name: count for name, count in found.items() if name.startswith("jqcli_lane_jobs")}
     assert sum(lanes.values()) == found["jqcli_queue_jobs"] == 50
     assert found['jqcli_jobs_total{outcome="completed"}'] == found["jqcli_lines_read_total"] - 50

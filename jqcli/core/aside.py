@@ -12,12 +12,11 @@ import json
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from jqcli.core.batch import Pending
-from jqcli.core.codec import read_line
+from jqcli.core.codec import hash_bytes, read_line
 from jqcli.errors import FileError
 from jqcli.model import Job, Line
 
@@ -141,7 +140,7 @@ class Aside:
         line, state = pending.line, _pack_state(pending)
         head = _HEAD.pack(
             0, line.number, pending.source, pending.origin, pending.index, pending.offset,
-            len(line.data), len(state), _digest(line.data),
+            len(line.data), len(state), hash_bytes(line.data),
         )  # fmt: skip
         offset = self._scratch.append(head + state + (line.data if pending.offset < 0 else b""))
         if offset is None:
@@ -208,7 +207,7 @@ class Aside:
         rest = self._scratch.read(offset + _HEAD.size, state_size + (size if place < 0 else 0))
         data = rest[state_size:] if place < 0 else self._room.read_again(source, place, size)
         line = Line(*self._names[source], number, data)
-        if place >= 0 and _digest(data) != digest:
+        if place >= 0 and hash_bytes(data) != digest:
             raise FileError(
                 f"{line.where}: the file was changed while the job of this line was set aside. "
                 "Start the same command again: it reads the file as it is now"
@@ -219,10 +218,6 @@ class Aside:
         if state_size:
             _unpack_state(rest[:state_size], pending)
         return pending, following
-
-
-def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=16).digest()
 
 
 def _pack_state(pending: Pending) -> bytes:

@@ -9,8 +9,12 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING
 
+import orjson
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from jqcli.core.effect import Attempt, Work
 
 HEADER = Struct("<IB")
 
@@ -51,6 +55,17 @@ def pack(kind: Kind, *parts: bytes) -> bytes:
     """Return one frame."""
     body = b"".join(parts)
     return HEADER.pack(len(body), kind) + body
+
+
+def announce(work: Work) -> bytes:
+    """Return what PREPARE says of the lines that follow it."""
+    return PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
+
+
+def pack_jobs(batch: int, attempts: Sequence[Attempt]) -> bytes:
+    """Return what JOBS says: of each its source, line number, attempt, whether it is a probe and size; and its line."""
+    header = orjson.dumps([[a.source, a.number, a.attempt, a.is_probe, len(a.data)] for a in attempts])
+    return b"".join((BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
 
 
 class Decoder:

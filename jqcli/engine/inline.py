@@ -12,8 +12,6 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import orjson
-
 from jqcli.core.event import Ended, Finished, Returned
 from jqcli.core.tally import WorkerRow
 from jqcli.engine import frame
@@ -79,7 +77,7 @@ class Inline:
                 from jqcli.engine.logged import take_logging  # noqa: PLC0415 - costs 8 ms, and few runs want it
 
                 take_logging(self._voice)
-        self._runner = Runner(self._setup, handlers, self._writer, self._hear, self._voice)
+        self._runner = Runner(self._setup, handlers, self._writer, self._read_frame, self._voice)
         return {name: handler.policy for name, handler in handlers.items()}
 
     def room(self, now: float) -> int:  # noqa: ARG002 - the protocol's
@@ -93,8 +91,7 @@ class Inline:
     def prepare(self, work: Work) -> None:
         """Take lines to prepare."""
         self._ledger.preparing[work.batch] = work
-        head = frame.PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
-        self._frames += [(Kind.PREPARE, head), (Kind.LINES, work.data)]
+        self._frames += [(Kind.PREPARE, frame.announce(work)), (Kind.LINES, work.data)]
 
     def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
         """Run a prepared batch, as far as it was not revoked meanwhile."""
@@ -108,9 +105,7 @@ class Inline:
     def run_jobs(self, batch: int, attempts: list[Attempt], limits: Limits) -> None:
         """Run jobs that were ruled before."""
         self._ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
-        header = orjson.dumps([[a.source, a.number, a.attempt, a.is_probe, len(a.data)] for a in attempts])
-        body = b"".join((frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
-        self._frames.append((Kind.JOBS, body))
+        self._frames.append((Kind.JOBS, frame.pack_jobs(batch, attempts)))
 
     def drop(self, batch: int) -> None:
         """Forget a prepared batch."""
@@ -175,7 +170,7 @@ class Inline:
             self._their_folder = os.open(".", _PLACE)
             os.fchdir(self._folder)
 
-    def _hear(self, data: bytes) -> None:
+    def _read_frame(self, data: bytes) -> None:
         kind = Kind(HEADER.unpack_from(data)[1])
         if kind is Kind.STOPPED:
             self._give_back()

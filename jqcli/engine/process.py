@@ -63,7 +63,7 @@ class Pool:
         self._frame_limit = 2 * max_result + (64 << 20)
         self._selector = selector
         self._wire = Wire(selector)
-        self._hear_print = hear
+        self._hear = hear
         self._workers: list[Worker] = []
         self.holders: dict[int, int] = {}
         self._events: list[Event] = []
@@ -126,8 +126,9 @@ class Pool:
 
     def _send_work(self, worker: Worker, work: Work) -> None:
         worker.ledger.preparing[work.batch] = work
-        head = frame.PREPARE.pack(work.batch, work.first_line, work.lines, work.source, work.with_ids)
-        self._send(worker, pack(Kind.PREPARE, head) + HEADER.pack(len(work.data), Kind.LINES), work.data)
+        self._send(
+            worker, pack(Kind.PREPARE, frame.announce(work)) + HEADER.pack(len(work.data), Kind.LINES), work.data
+        )
 
     def run(self, batch: int, lines: int, order: array[int] | None, limits: Limits) -> None:
         """Let the worker that holds a batch run it; if that is gone, the batch comes back."""
@@ -153,8 +154,7 @@ class Pool:
         batch, attempts, limits = jobs
         self.holders[batch] = worker.number
         worker.ledger.add_run(batch, range(len(attempts)), limits, time.monotonic())
-        header = orjson.dumps([[a.source, a.number, a.attempt, a.is_probe, len(a.data)] for a in attempts])
-        self._send(worker, pack(Kind.JOBS, frame.BATCH.pack(batch), header, b"\n", *(a.data for a in attempts)))
+        self._send(worker, pack(Kind.JOBS, frame.pack_jobs(batch, attempts)))
 
     def drop(self, batch: int) -> None:
         """Let the holder of a batch forget it."""
@@ -255,7 +255,7 @@ class Pool:
             raise FileError(f"cannot start a worker: {error.strerror}") from error
 
     def _spawn(self, number: int) -> None:
-        ear = None if self._hear_print is None else Ear(number, self._hear_print)
+        ear = None if self._hear is None else Ear(number, self._hear)
         child = Child(self._setup, self._frame_limit, ear)
         self._keeper.add(child.pid)
         worker = Worker(number, child, Ledger(child.memory), time.monotonic())
@@ -277,7 +277,7 @@ class Pool:
             ear.listen()
         try:
             for kind, body in worker.child.receive():
-                self._hear(worker, kind, body)
+                self._read_frame(worker, kind, body)
         except FrameError as error:
             self._end(worker, crash(f"the worker sent {error}"))
             worker.is_garbled = True
@@ -286,9 +286,9 @@ class Pool:
             ear.read_pipe()
         self._wire.adjust(worker.child)
 
-    def _hear(self, worker: Worker, kind: Kind, body: bytes) -> None:
+    def _read_frame(self, worker: Worker, kind: Kind, body: bytes) -> None:
         if kind in (Kind.READY, Kind.LOST):
-            self._hear_start(worker, kind, body)
+            self._read_start(worker, kind, body)
         elif kind is Kind.STOPPED:
             if not worker.may_stop:
                 raise FrameError("an answer to nothing")
@@ -296,7 +296,7 @@ class Pool:
         else:
             self._events += worker.ledger.read(kind, body, time.monotonic())
 
-    def _hear_start(self, worker: Worker, kind: Kind, body: bytes) -> None:
+    def _read_start(self, worker: Worker, kind: Kind, body: bytes) -> None:
         """Take what a worker says of its handlers, once; later such a frame is a handler's own doing."""
         if worker.is_ready:
             raise FrameError(f"a second {kind.name}")

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from jqcli.core.burial import oversized_message
 from jqcli.core.change import Change
-from jqcli.core.codec import read_line
 from jqcli.core.effect import Bury, Double
 from jqcli.core.exact import load_exact
 from jqcli.core.printed import Ids
-from jqcli.model import Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,7 +140,7 @@ class Chronicle:
         began = max(free_at, now - failure.duration)
         earlier.append((index, began, now))
         self._release()
-        job, attempt = self._find(batch, index, is_charged=is_charged)
+        job, attempt = batch.job(index, self._scheme), batch.attempt(index, is_counted=is_charged)
         key = f"{self._tag}:{job.key_text}"
         told = {"verdict": failure.verdict, "type": failure.type, "message": failure.message}
         event = _ENDS.get(failure.verdict, "failed")
@@ -158,17 +156,8 @@ class Chronicle:
         """Return what tells a running attempt from all others; None where its batch is gone."""
         if batch is None:
             return None
-        job, attempt = self._find(batch, index, is_charged=False)
-        return Ids(job.id, f"{self._tag}:{job.key_text}", attempt)
-
-    def _find(self, batch: Batch, index: int, *, is_charged: bool) -> tuple[Job, int]:
-        """Return a job and the number of its attempt, which was counted by now if it is charged."""
-        if batch.jobs is not None:
-            pending = batch.jobs[index]
-            return pending.job, pending.attempts + (not is_charged)
-        job = read_line(batch.line(index), self._scheme)
-        assert isinstance(job, Job)  # noqa: S101 - it ran
-        return job, 1
+        job = batch.job(index, self._scheme)
+        return Ids(job.id, f"{self._tag}:{job.key_text}", batch.attempt(index, is_counted=False))
 
     def _release(self) -> None:
         """Tell of the finished jobs that were held back."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from jqcli.core.codec import read_line
 from jqcli.model import Job, Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jqcli.core.codec import Scheme
     from jqcli.core.event import Answer
 
 AIM_SECONDS = 0.02  # of work a batch: long against the 0.3 ms that a trip costs, short against a human's patience
@@ -107,6 +109,18 @@ class Batch:
         if self._offsets is None:
             self._offsets = list(accumulate((len(line) + 1 for line in self.data.split(b"\n")), initial=self.offset))
         return self._offsets[index]
+
+    def job(self, index: int, scheme: Scheme) -> Job:
+        """Return a job of the batch, which is parsed for it where it was not ruled before."""
+        if self.jobs is not None:
+            return self.jobs[index].job
+        job = read_line(self.line(index), scheme)
+        assert isinstance(job, Job)  # noqa: S101 - the worker read it as one
+        return job
+
+    def attempt(self, index: int, *, is_counted: bool) -> int:
+        """Return the number of a job's attempt, which may be counted by now."""
+        return 1 if self.jobs is None else self.jobs[index].attempts + (not is_counted)
 
     def identities(self, indexes: Sequence[int]) -> tuple[bytes, list[str | None] | None]:
         """Return the identities of jobs in a row, and the handlers that their lines chose, None where none chose."""

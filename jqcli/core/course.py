@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from jqcli.core.codec import read_line
 from jqcli.core.exact import load_exact
 from jqcli.core.record import durations_of, status_of
 from jqcli.core.timeline import Timeline
-from jqcli.model import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +89,7 @@ class Course:
             self.made[1] += count
         else:
             for index in event.indexes:
-                self.made[min(batch.jobs[index].attempts + 1, MOST_ATTEMPTS)] += 1
+                self.made[min(batch.attempt(index, is_counted=False), MOST_ATTEMPTS)] += 1
         self._work(worker, sum(us * times for us, times in durations) / 1e6, count, now)
         longest = max((us for us, _ in durations), default=0) / 1e6
         if longest > self._floor:
@@ -101,7 +99,7 @@ class Course:
         self, batch: Batch, index: int, failure: Failure, worker: int, now: float, *, goes_on: bool, is_charged: bool
     ) -> None:
         """Note an attempt that failed; `now` is monotonic, `goes_on` says that another one follows."""
-        attempt = 1 if batch.jobs is None else batch.jobs[index].attempts + (not is_charged)
+        attempt = batch.attempt(index, is_counted=is_charged)
         if is_charged:
             place = min(attempt, MOST_ATTEMPTS)
             self.made[place] += 1
@@ -112,8 +110,7 @@ class Course:
             row = lane.crashes if failure.verdict == "crash" else lane.timeouts
             self.timeline.put(row, now - self._started_at, 1)
         if failure.duration > self._floor:
-            job = batch.jobs[index].job if batch.jobs is not None else read_line(batch.line(index), self._scheme)
-            named = str(job.id)[:MOST_ID] if isinstance(job, Job) else ""
+            named = str(batch.job(index, self._scheme).id)[:MOST_ID]
             end = _ENDS.get(failure.verdict, failure.verdict)
             self._note_slow([Slow(failure.duration, named, attempt, end, worker)])
 

@@ -10,8 +10,6 @@ from array import array
 from typing import TYPE_CHECKING
 
 from jqcli.core.batch import Batch, Pending
-from jqcli.core.codec import read_line
-from jqcli.model import Job
 
 if TYPE_CHECKING:
     from jqcli.core.codec import Scheme
@@ -49,10 +47,8 @@ class Queue:
 
     def read(self, batch: Batch, index: int) -> Pending:
         """Return a job of a batch as an object."""
-        line = batch.line(index)
-        job = read_line(line, self.scheme)
-        assert isinstance(job, Job)  # noqa: S101 - the worker read it as one
-        return Pending(line, job, batch.source, batch.number, index, offset=batch.offset_of(index))
+        job = batch.job(index, self.scheme)
+        return Pending(batch.line(index), job, batch.source, batch.number, index, offset=batch.offset_of(index))
 
     def enter(self, pending: Pending) -> None:
         """Count a job that was set aside into the queue again."""

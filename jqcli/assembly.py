@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from jqcli.core.lane import Flow
     from jqcli.edge.feed import Feed
     from jqcli.edge.interrupt import Interrupts
-    from jqcli.edge.store import ScopeName
+    from jqcli.edge.storereader import ScopeName
     from jqcli.engine.base import Engine
     from jqcli.policy import Policy
 
@@ -102,7 +102,7 @@ def open_claimer(settings: Settings, policies: dict[str | None, Policy]) -> Clai
 
 def scopes_of(settings: Settings, policies: dict[str | None, Policy]) -> dict[str | None, ScopeName]:
     """Return whose identities a run asks its store for, by the handler that a line chose."""
-    from jqcli.edge.store import ScopeName  # noqa: PLC0415 - as above
+    from jqcli.edge.storereader import ScopeName  # noqa: PLC0415 - as above
 
     tag = tag_of(settings)
     specs: dict[str | None, str] = {handler.name: handler.spec for handler in settings.handlers}

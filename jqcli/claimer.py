@@ -19,9 +19,7 @@ from jqcli.core.recall import (
     New,
     OwnRows,
     Recall,
-    fresh_until,
     leave_out,
-    shorter,
     split_keys,
 )
 from jqcli.core.record import read_first
@@ -31,8 +29,9 @@ from jqcli.errors import FileError, LockedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from jqcli.edge.store import ScopeName, Store
+    from jqcli.edge.store import Store
     from jqcli.edge.storeclaims import Head
+    from jqcli.edge.storereader import ScopeName
     from jqcli.model import First, Job
 
 GATHERED_BYTES = 8 << 20  # of records to commit at once; four times as much costs a third more a byte
@@ -87,8 +86,10 @@ class Claimer:
 
     def _enter(self, store: Store) -> None:
         """Be a run of this store: take over from the dead, and read what is remembered."""
-        store.drop_expired(time.time())
-        store.fold()
+        from jqcli.edge.storetree import drop_expired, fold  # noqa: PLC0415 - with SQLite, which most runs do without
+
+        drop_expired(store, time.time())
+        fold(store)
         with store.transaction():
             if store.lock.is_deserted:
                 store.claims.clear()
@@ -129,12 +130,9 @@ class Claimer:
         if likely:
             self._wait()
             found = store.look_up(self._scopes[handler], likely)
-            fresh = [key for key, one in found.items() if now < self._fresh_until(key, one.at, one.ttl)]
+            fresh = [key for key, one in found.items() if now < self._recall.fresh_until(key, one.at, one.ttl)]
             known |= dict.fromkeys(fresh, REMEMBERED)
         return known
-
-    def _fresh_until(self, key: bytes, done_at: float, ttl: float | None) -> float:
-        return fresh_until(key, done_at, shorter(ttl, self._terms.ttl))
 
     def _refresh(self, store: Store) -> None:
         """Read what other runs claimed, let go and did since, if they did anything; with the store held."""
@@ -296,7 +294,7 @@ class Claimer:
         if found is None:
             return None, now
         row, done_at, ttl = found
-        return store.record(row, key), self._fresh_until(key, done_at, ttl)
+        return store.record(row, key), self._recall.fresh_until(key, done_at, ttl)
 
     # The end
 

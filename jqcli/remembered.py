@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from jqcli.core.recall import REMEMBERED, Recall, fresh_until, shorter
+from jqcli.core.recall import REMEMBERED, Recall
 from jqcli.core.record import read_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jqcli.edge.store import ScopeName
+    from jqcli.edge.storereader import ScopeName
     from jqcli.edge.storeview import StoreView
     from jqcli.model import First, Job
 
@@ -23,7 +23,6 @@ class Remembered:
 
     def __init__(self, store: StoreView, scopes: Mapping[str | None, ScopeName], ttl: float | None) -> None:
         self._store = store
-        self._ttl = ttl
         self._recall = Recall(_NOBODY, ttl)
         with store.held():
             self._sieve = store.read_sieve() if store.is_made else None
@@ -43,7 +42,9 @@ class Remembered:
         for handler, keys in wanted.items():
             known |= self._recall.judge(keys, now, self._store.lock.is_alive)
             found = self._look_up(handler, keys)
-            known |= {key: REMEMBERED for key, (_, at, ttl) in found.items() if now < self._fresh_until(key, at, ttl)}
+            known |= {
+                key: REMEMBERED for key, (_, at, ttl) in found.items() if now < self._recall.fresh_until(key, at, ttl)
+            }
         return known
 
     def find(self, job: Job) -> First | None:
@@ -62,6 +63,3 @@ class Remembered:
             return {}
         with self._store.held():
             return dict(self._store.look_up(self._scopes[handler], likely))
-
-    def _fresh_until(self, key: bytes, done_at: float, ttl: float | None) -> float:
-        return fresh_until(key, done_at, shorter(ttl, self._ttl))

@@ -13,9 +13,10 @@ import pytest
 from jqcli.claimer import Claimer, Terms
 from jqcli.core.codec import Scheme, read_line
 from jqcli.core.recall import ELSEWHERE, REMEMBERED
-from jqcli.edge import store as module
-from jqcli.edge.store import ScopeName, Store
+from jqcli.edge import storetree as module
+from jqcli.edge.store import Store
 from jqcli.edge.storekeep import forget_key, prune
+from jqcli.edge.storereader import ScopeName
 from jqcli.errors import FileError
 from jqcli.model import Line
 from tests.command import ROOT

@@ -11,8 +11,9 @@ import time
 import pytest
 
 from jqcli.core.recall import CLAIM, ELSEWHERE, REMEMBERED
-from jqcli.edge import store as module
+from jqcli.edge import storetree as module
 from jqcli.edge.store import Store
+from jqcli.edge.storetree import fold
 from jqcli.edge.storeview import StoreView
 from jqcli.model import NO_ASKS, Job
 from jqcli.remembered import Remembered
@@ -37,7 +38,7 @@ def path(tmp_path, monkeypatch, request):
     put(store, [5], name=NAME._replace(version="2"))
     if request.param:
         monkeypatch.setattr(module, "FOLD_AT", 1)
-        store.fold()
+        fold(store)
     with store.held():
         for run, claimed in ((ALIVE, key(6) + key(1)), (DEAD, key(7))):
             store.claims.append(CLAIM, run, 1, claimed)

@@ -183,7 +183,7 @@ class Recall:
             return
         if row.kind == DONE:
             self._done.update(zip(keys, repeat(row.id)))
-            self._lives[row.id] = (row.at, shorter(row.ttl, self._ttl))
+            self._lives[row.id] = (row.at, row.ttl)
             return
         for key in keys if self._claims else ():
             if self._claims.get(key) == row.run:
@@ -210,9 +210,13 @@ class Recall:
         row = self._done.get(key)
         return None if row is None else (row, *self._lives[row])
 
+    def fresh_until(self, key: bytes, done_at: float, ttl: float | None) -> float:
+        """Return until when what was done counts for this run."""
+        return fresh_until(key, done_at, shorter(ttl, self._ttl))
+
     def _is_remembered(self, key: bytes, now: float) -> bool:
         row = self._done.get(key)
-        return row is not None and now < fresh_until(key, *self._lives[row])
+        return row is not None and now < self.fresh_until(key, *self._lives[row])
 
     def drop_claims(self) -> None:
         """Forget all that is claimed: it is to be learnt anew."""

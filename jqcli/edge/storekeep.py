@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jqcli.core.codec import key_of_text
 from jqcli.core.recall import split_keys
 from jqcli.edge.storeclaims import claims_of
+from jqcli.edge.storetree import drop_expired
 
 if TYPE_CHECKING:
     from jqcli.edge.store import Store
@@ -61,7 +62,7 @@ def prune(store: Store, now: float, *, older_than: float | None, max_bytes: int 
 
     Returns how many rows that were. The file is cut down to what is left.
     """
-    gone = store.drop_expired(now)
+    gone = drop_expired(store, now)
     with store.transaction():
         if older_than is not None:
             gone += store.sql.execute("delete from log where at < ?", (now - older_than,)).rowcount

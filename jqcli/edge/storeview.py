@@ -16,12 +16,11 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from jqcli.edge.store import ScopeName, Store
 from jqcli.edge.storeclaims import Claims
+from jqcli.edge.storereader import ScopeName, StoreReader
 from jqcli.errors import FileError
 
 if TYPE_CHECKING:
@@ -34,19 +33,16 @@ _COMMIT_LIMIT = 2.0  # seconds that a commit may take; one that takes longer has
 _LOOK_EVERY = 0.01
 
 
-class StoreView(Store):
+class StoreView(StoreReader):
     """An open store, to be read; `claimed` are the rows of what runs have in flight, or let go, each with its scope.
 
     Raises the errors of a store.
     """
 
-    lock: _Question  # type: ignore[assignment]
     claimed: list[tuple[int, Row]]
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self._rows: OrderedDict[int, dict[bytes, bytes]] = OrderedDict()
-        self._numbers = 0
+        super().__init__(path)
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self.lock = _Question(f"{path}-lock")
         try:
@@ -70,7 +66,7 @@ class StoreView(Store):
         return sqlite3.connect(copied, isolation_level=None)
 
     def _set_up(self) -> None:
-        self.is_made = self._check_made()
+        self.is_made = self.check_made()
         self.sql.execute("create temp table number (n integer primary key)")
 
     def scope(self, name: ScopeName) -> int:

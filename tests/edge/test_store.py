@@ -14,10 +14,12 @@ import pytest
 
 from jqcli.core.codec import hash_bytes
 from jqcli.core.recall import DONE, New, Row, split_keys
-from jqcli.edge import store as module
-from jqcli.edge.store import SCHEMA, ScopeName, Store
+from jqcli.edge import storetree as module
+from jqcli.edge.store import Store
 from jqcli.edge.storekeep import forget_handler, forget_key, prune, read_stats
 from jqcli.edge.storelock import LONGEST_PAUSE, StoreLock
+from jqcli.edge.storereader import SCHEMA, ScopeName
+from jqcli.edge.storetree import drop_expired, fold
 from jqcli.errors import FileError, ForeignFileError, LockedError
 from tests.command import ROOT, wait_for
 
@@ -108,7 +110,7 @@ def test_many_rows_are_folded_and_found_by_key(store, monkeypatch):
     for start in range(0, 3000, 100):
         put(store, range(start, start + 100), at=float(start))
     put(store, range(5000, 10_000))  # longer than any question
-    folded = store.fold()
+    folded = fold(store)
     with store.held():
         assert store.state() == (0, folded)
         asked = [0, 2999, 5000, 9999, 123456]
@@ -120,7 +122,7 @@ def test_many_rows_are_folded_and_found_by_key(store, monkeypatch):
     assert store.record(found[key(9999)].row, key(9999)) == record(9999)[:-1]
     assert len(every) == 5000
     assert len(split_keys(sieve.sift(b"".join(map(key, range(3000)))))) == 3000
-    assert store.fold() == folded
+    assert fold(store) == folded
 
 
 def test_what_is_folded_is_folded_in_steps_between_which_others_come_in(store, monkeypatch):
@@ -136,7 +138,7 @@ def test_what_is_folded_is_folded_in_steps_between_which_others_come_in(store, m
         counts.append(store.sql.execute("select count(*) from known").fetchone()[0])
 
     monkeypatch.setattr(module.time, "sleep", look)
-    store.fold()
+    fold(store)
     assert counts == [300, 600, 900, 1200]  # the rest is too little to fold
 
 
@@ -145,7 +147,7 @@ def test_the_sieve_grows_with_what_is_folded(store, monkeypatch):
     monkeypatch.setattr("jqcli.core.sieve._LEAST_BITS", 1 << 10)
     for start in range(0, 4000, 200):
         put(store, range(start, start + 200))
-        store.fold()
+        fold(store)
     with store.held():
         sieve = store.read_sieve()
     assert sieve.count >= 4000
@@ -155,14 +157,14 @@ def test_the_sieve_grows_with_what_is_folded(store, monkeypatch):
 
 def test_few_rows_are_not_folded(store):
     put(store, range(100))
-    assert store.fold() == 0
+    assert fold(store) == 0
 
 
 def test_a_later_row_of_one_key_is_the_one_that_counts(store, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 1)
     put(store, [1], at=1.0)
     put(store, [1], at=2.0)
-    store.fold()
+    fold(store)
     with store.held():
         assert store.look_up(1, key(1))[key(1)].at == 2.0
 
@@ -170,7 +172,8 @@ def test_a_later_row_of_one_key_is_the_one_that_counts(store, monkeypatch):
 def test_two_programs_write_in_turn_and_lose_nothing(path):
     """Every transaction of two processes is there in the end, and the file is sound."""
     code = (
-        "import sys; from jqcli.edge.store import Store, ScopeName; from jqcli.core.recall import New\n"
+        "import sys; from jqcli.edge.store import Store; from jqcli.edge.storereader import ScopeName\n"
+        "from jqcli.core.recall import New\n"
         "store = Store(sys.argv[1]); run = int(sys.argv[2])\n"
         "for n in range(150):\n"
         "    with store.transaction():\n"
@@ -305,7 +308,7 @@ def test_pruning_takes_folded_keys_too(store, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 1)
     put(store, [1], at=1.0, ttl=5.0)
     put(store, [2], at=1.0)
-    store.fold()
+    fold(store)
     prune(store, 100.0, older_than=None, max_bytes=None)
     with store.held():
         assert set(store.look_up(1, key(1) + key(2))) == {key(2)}
@@ -319,13 +322,13 @@ def test_what_ran_out_goes_from_the_tree_too_step_by_step_and_nothing_else_does(
         put(store, range(start, start + 10), at=1.0, ttl=5.0)
     put(store, range(5), at=3.0)  # anew, and for ever
     put(store, range(200, 205), at=3.0, name=NAME._replace(version="2"))
-    store.fold()
+    fold(store)
     monkeypatch.setattr(module, "FOLD_AT", 1000)
     put(store, range(300, 310), at=1.0, ttl=5.0)
     steps = []
     monkeypatch.setattr(module.time, "sleep", steps.append)
-    assert store.drop_expired(5.9) == 0
-    assert store.drop_expired(6.0) == 11
+    assert drop_expired(store, 5.9) == 0
+    assert drop_expired(store, 6.0) == 11
     assert len(steps) == 6
     with store.held():
         assert set(store.look_up(1, b"".join(map(key, range(200))))) == {key(n) for n in range(5)}
@@ -338,7 +341,7 @@ def test_a_key_is_forgotten_and_its_neighbours_are_not(store, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 1)
     row = put(store, range(5))
     alone = put(store, [9])
-    store.fold()
+    fold(store)
     assert forget_key(store, f"5f01ab:{key(3).hex()}") == 1
     assert forget_key(store, f"5f01ab:{key(3).hex()}") == 0
     assert forget_key(store, f"5f01ac:{key(2).hex()}") == 0

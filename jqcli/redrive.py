@@ -59,7 +59,7 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings], patience
             selection = select(log, progress, ask)
             if not selection.offsets:
                 code = 1 if selection.before["dead"] else 0
-                if code or os.isatty(2):
+                if code or ask.choice.ids or os.isatty(2):  # a job that is named may be misspelt
                     _say_nothing_to_do(dlq, selection)
                 _say_left(dlq, selection.left, "")
                 merge(log)

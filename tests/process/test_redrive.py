@@ -234,6 +234,12 @@ def test_where_nothing_is_to_be_run_nothing_is_and_the_dlq_stays_as_it_was(folde
     assert nothing_is_left_beside(folder)
 
 
+def test_a_job_that_is_named_and_is_not_there_is_said_to_be_missing_and_no_other_filter_is(folder):
+    bury(folder, [{"n": 1}])
+    assert "nothing to do, no letter is to be retried" in retry(folder, "--id", "jobs:7", code=0).err
+    assert retry(folder, "--tenant", "nobody", code=0).err == ""
+
+
 def test_max_redrives_leaves_what_was_retried_so_often(folder):
     bury(folder, [{"n": 1}])
     retry(folder, "--max-redrives", "1", code=1)

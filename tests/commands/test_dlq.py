@@ -13,6 +13,8 @@ import pytest
 from jqcli.commands import main
 from jqcli.core.letter import find_members
 
+pytestmark = pytest.mark.walk
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):

@@ -144,8 +144,8 @@ def test_a_write_that_fails_is_cut_back_and_if_even_that_fails_the_next_run_cuts
     folder.run("jobs.jsonl", "-o", "results.jsonl", code=1)
     folder.write(
         "jobs.jsonl",
-        [{"n": n, "do": "say_badly" if n % 2 else "pause", "seconds": 0, "message": "m"} for n in range(6)],
-    )
+        [{"n": n, "do": "say_badly" if n % 2 else "pause", "seconds": 0, "message": n * "m"} for n in range(6)],
+    )  # no two letters are of one length, so that half of them is no whole line
     words = folder.argv("jobs.jsonl", "-o", "results.jsonl", "-r", "1", "-b", "1")
     done = subprocess.run(
         ["strace", "-o", "/dev/null", "-P", str(folder / name), "-e", "trace=write,ftruncate",

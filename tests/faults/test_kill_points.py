@@ -54,14 +54,14 @@ def test_killed_at_any_effect_with_a_store_no_other_command_does_again_what_is_d
 
 
 def test_an_error_at_any_effect_of_a_run_with_a_store_is_named_and_the_same_command_goes_on(tmp_path, capsys):
-    """Faults 24 and 43: ENOSPC and EIO, once each, at every place, those of the store among them."""
-    walk(tmp_path, capsys, "errors", "--shared", "-j", "0", "-b", "4", least=40)
+    """Faults 24 and 43: ENOSPC and EIO, once each, at every other place; `nox -s faults` tries all."""
+    walk(tmp_path, capsys, "errors", "--shared", "-j", "0", "-b", "4", stride=2, least=20)
 
 
-@pytest.mark.parametrize("words, stride", [(("-j", "0"), 4), (("-j", "0", "-k", "-b", "1"), 8)], ids=str)
+@pytest.mark.parametrize("words, stride", [(("-j", "0"), 6), (("-j", "0", "-k", "-b", "1"), 12)], ids=str)
 def test_killed_again_while_it_goes_on_it_still_does(tmp_path, capsys, words, stride):
     """Fault 16: a second kill, for each place of the first; `nox -s faults` walks all pairs."""
-    walk(tmp_path, capsys, "twice", *words, stride=stride, least=50)
+    walk(tmp_path, capsys, "twice", *words, stride=stride, least=30)
 
 
 def test_killed_at_any_effect_while_its_workers_are_killed_too(tmp_path, capsys):

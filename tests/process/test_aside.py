@@ -13,6 +13,8 @@ import pytest
 from tests import oracle
 from tests.command import memory_of, wait_for
 
+pytestmark = pytest.mark.walk
+
 ENGINES = pytest.mark.parametrize("workers", ["0", "2"], ids=["inline", "process"])
 
 

@@ -15,6 +15,8 @@ import pytest
 from tests.command import stands_still, wait_for
 from tests.process.test_check import SETTINGS, explain, fate_of, id_of, make_line, records_of
 
+pytestmark = pytest.mark.walk
+
 STORE = ("--store", "memory.db")
 
 

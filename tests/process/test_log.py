@@ -14,6 +14,8 @@ from jqcli.core.change import Change
 from jqcli.edge.log import EventFile, LineFile
 from tests.command import wait_for
 
+pytestmark = pytest.mark.walk
+
 JOBS = [
     *({"n": n} for n in range(30)),
     {"n": 3},

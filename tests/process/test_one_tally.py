@@ -16,6 +16,8 @@ from tests.exposition import values_of, wait_for_metrics
 from tests.page import Page
 from tests.process.test_cron import monitor
 
+pytestmark = pytest.mark.walk
+
 COUNTS = (
     *("read", "completed", "duplicate", "skipped", "dead", "unfinished"),
     *("attempts", "retries", "crashes", "timeouts"),

@@ -11,6 +11,8 @@ import pytest
 from tests.command import wait_for
 from tests.page import Page
 
+pytestmark = pytest.mark.walk
+
 ARGS = ("-o", "results.jsonl", "-r", "3", "--backoff-base", "5ms", "--backoff-max", "10ms", "--report", "r.html")
 JOBS = [
     *({"n": n} for n in range(20)),

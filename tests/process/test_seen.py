@@ -13,6 +13,8 @@ import pytest
 from tests.command import Screen, is_alive, wait_for
 from tests.exposition import wait_for_metrics
 
+pytestmark = pytest.mark.walk
+
 WAITING = [{"n": 1}, {"n": 2}, {"do": "wait", "file": "go"}]
 
 

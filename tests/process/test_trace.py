@@ -10,6 +10,8 @@ import pytest
 from tests.command import wait_for
 from tests.trace_format import problems_of, read_trace
 
+pytestmark = pytest.mark.walk
+
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ARGS = ("-o", "r.jsonl", "-t", "1s", "--backoff-base", "5ms", "--trace", "trace.json")
 JOBS = [

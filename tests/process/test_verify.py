@@ -14,6 +14,8 @@ import pytest
 import jqcli.commands
 from tests.command import wait_for
 
+pytestmark = pytest.mark.walk
+
 JOBS = [
     {"n": 1},
     {"id": "own", "payload": {"n": 2}},

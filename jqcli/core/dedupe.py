@@ -79,10 +79,15 @@ class Identities:
 
     def rule(self, batch: int, answer: Answer, known: Mapping[bytes, str] = _NOTHING) -> Ruling:
         """Rule over a batch and take its identities; `known` are those that the store has, by what it says of them."""
-        is_plain = not answer.notes and not answer.hashes and not self.settled.records and not known
+        whole = None if known else self.rule_whole(batch, answer)
+        return self._rule_each(batch, answer, known) if whole is None else whole
+
+    def rule_whole(self, batch: int, answer: Answer) -> Ruling | None:
+        """Rule over a batch if it is of new, plain jobs alone; else return None, and nothing is taken."""
+        is_plain = not answer.notes and not answer.hashes and not self.settled.records
         if is_plain and (not self._dedupe or self.taken.add_all(answer.keys, batch)):
             return Ruling(None, [], [], {}, [])
-        return self._rule_each(batch, answer, known)
+        return None
 
     def _rule_each(self, batch: int, answer: Answer, known: Mapping[bytes, str]) -> Ruling:
         notes = dict(answer.notes)

@@ -171,9 +171,7 @@ class Dispatch:
         answer = batch.answer
         assert answer is not None  # noqa: S101 - its turn comes with its answer
         batch.keys = answer.keys
-        claim, dead = self._claim, self._firsts.dead
-        known = {} if claim is None else claim(wanted_of(answer, self._identities, dead))
-        ruling = self._identities.rule(batch.number, answer, known)
+        ruling = self._rule_over(batch.number, answer)
         if batch.buried:  # they look blank, and have their letters
             statuses = Counter(ruling.statuses) - Counter({None: len(batch.buried)})
             ruling = ruling._replace(statuses=statuses + Counter({"dead": len(batch.buried)}))
@@ -201,6 +199,21 @@ class Dispatch:
         self._queue.release(batch)
         self.sizer.note(batch.lines, 0.0)  # nothing of it costs anything, so the next may be larger
         return [*effects, Drop(batch.number)]
+
+    def _rule_over(self, number: int, answer: Answer) -> Ruling:
+        """Rule over the identities of a batch, with what the store has of them."""
+        identities, claim = self._identities, self._claim
+        if claim is None:
+            return identities.rule(number, answer)
+        # Most batches are new as a whole, and the store is to be asked for all of them: one look at each identity.
+        whole = identities.rule_whole(number, answer)
+        if whole is None:
+            return identities.rule(number, answer, claim(wanted_of(answer, identities, self._firsts.dead)))
+        known = claim({None: answer.keys})
+        if not known:
+            return whole
+        identities.taken.give_back(answer.keys)
+        return identities.rule(number, answer, known)
 
     def _hold(self, batch: Batch, indexes: Sequence[int], now: Moment) -> list[Effect]:
         effects: list[Effect] = []

@@ -80,9 +80,6 @@ def wanted_of(answer: Answer, identities: Identities, dead: Collection[bytes] = 
     an earlier run settles or makes a duplicate: nobody else should wait for that.
     """
     settled, taken = identities.settled, identities.taken
-    is_plain = not answer.notes and not answer.hashes and not settled.records and not dead
-    if is_plain and not taken.has_any(answer.keys):
-        return {None: answer.keys}
     notes = dict(answer.notes)
     found: dict[str | None, list[bytes]] = {}
     seen: set[bytes] = set()

@@ -37,10 +37,6 @@ class Taken:
         """Tell whether an identity is taken."""
         return key in (self._dict if self._set is None else self._set)
 
-    def has_any(self, keys: bytes) -> bool:
-        """Tell whether any of the identities of a batch is taken."""
-        return not (self._dict.keys() if self._set is None else self._set).isdisjoint(self.split(keys))
-
     def add_all(self, keys: bytes, batch: int) -> bool:
         """Take all identities of a batch, 16 bytes each, if all are new and differ; else take none."""
         split = self.split(keys)
@@ -57,6 +53,15 @@ class Taken:
             return False
         self._dict.update(fresh)
         return True
+
+    def give_back(self, keys: bytes) -> None:
+        """Give back the identities that the last `add_all` took."""
+        split = self.split(keys)
+        if self._set is not None:
+            self._set.difference_update(split)
+            self._log.pop()
+        for key in split if self._set is None else ():
+            del self._dict[key]
 
     def add(self, key: bytes, batch: int, index: int) -> None:
         """Take one identity, or hand it to another batch."""

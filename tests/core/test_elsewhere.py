@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jqcli.core.codec import Scheme, read_line
 from jqcli.core.effect import Bury, Double, Drop, Run, RunJobs
 from jqcli.core.recall import ELSEWHERE, REMEMBERED, split_keys
@@ -49,6 +51,18 @@ def test_what_another_run_did_is_a_duplicate_and_not_run():
     assert others.claimed == [TWO]
     dispatch.take_finished(work.batch, [1])
     assert dispatch.is_empty
+
+
+@pytest.mark.parametrize("texts", [(), (3, 3)], ids=["first lines", "after a duplicate"])
+def test_of_a_batch_that_is_new_here_the_rest_runs_once(texts):
+    first = First("a", "completed", b"7")
+    dispatch, _ = with_others({ONE: REMEMBERED}, find=remembered(first))
+    start(dispatch, *texts)
+    _, effects = start(dispatch, 1, 2, 4)
+    assert [effect.place.index for effect in of(effects, Double)] == [0]
+    assert list(of(effects, Run)[0].order) == [1, 2]
+    _, effects = start(dispatch, 2, 4)
+    assert of(effects, Run) == of(effects, Double) == [], "they follow those that run"
 
 
 def test_a_batch_of_which_nothing_runs_is_dropped():

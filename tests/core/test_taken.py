@@ -11,7 +11,7 @@ LIGHT = settings(max_examples=100, deadline=None, database=None)
 LETTERS = "abcde"
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("all"), st.text(LETTERS, max_size=4)),
+        st.tuples(st.sampled_from(["all", "try"]), st.text(LETTERS, max_size=4)),
         st.tuples(st.sampled_from(["one", "find", "has"]), st.sampled_from(LETTERS)),
     ),
     max_size=12,
@@ -27,10 +27,12 @@ def key(letter):
 def test_it_says_what_a_plain_mapping_would_say_whenever_it_is_asked(steps):
     taken, model = Taken(), {}
     for number, (step, letters) in enumerate(steps):
-        if step == "all":
+        if step in ("all", "try"):
             is_new = len(set(letters)) == len(letters) and not any(letter in model for letter in letters)
             assert taken.add_all(b"".join(map(key, letters)), number) == is_new
-            if is_new:
+            if is_new and step == "try":
+                taken.give_back(b"".join(map(key, letters)))
+            elif is_new:
                 model |= {letter: (number, at) for at, letter in enumerate(letters)}
         elif step == "one":
             at = (0, 7, 2**32 - 1)[number % 3]

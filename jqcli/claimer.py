@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from jqcli.core.claimed import OwnClaims
 from jqcli.core.recall import (
     CLAIM,
     RELEASE,
+    RELEASE_ROW,
     REMEMBERED,
     New,
     OwnRows,
     Recall,
+    Row,
     leave_out,
     split_keys,
 )
@@ -27,7 +30,7 @@ from jqcli.edge.errand import Errand
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from jqcli.edge.store import Store
     from jqcli.edge.storeclaims import Head
@@ -76,6 +79,7 @@ class Claimer:
         self._errand: Errand[range] | None = None
         self._head: Head | None = None  # of the claims, when it was looked at last
         self._own_rows = OwnRows()
+        self._own_claims = OwnClaims()
         self._abandoned: Store | None = None
         self.gathered = 0
         try:
@@ -106,8 +110,11 @@ class Claimer:
 
     # Before jobs run
 
-    def claim(self, wanted: Mapping[str | None, bytes]) -> Mapping[bytes, str]:
-        """Claim identities, given by the handler that their lines chose; return what those are that may not run."""
+    def claim(self, wanted: Mapping[str | None, bytes], batch: int | None = None) -> Mapping[bytes, str]:
+        """Claim identities, given by the handler that their lines chose; return what those are that may not run.
+
+        `batch` is that of which all of them are, None where there is no such batch.
+        """
         known: dict[bytes, str] = {}
         if self._store is None or not any(wanted.values()):
             return known
@@ -118,7 +125,8 @@ class Claimer:
                 self._refresh(self._store)
                 for handler, keys in wanted.items():
                     known |= self._judge(self._store, handler, keys, now)
-                    self._append(self._store, CLAIM, handler, leave_out(known, keys))
+                    whole = batch if len(wanted) == 1 else None
+                    self._append_claim(self._store, handler, leave_out(known, keys), whole)
         except (FileError, LockedError) as error:
             self._go_on_without(error)
             known.clear()
@@ -162,16 +170,24 @@ class Claimer:
         """Leave out the claims that are worth nothing; of this run itself the lock must not be asked."""
         return store.claims.leave_out(lambda run: run == self._terms.run or store.lock.is_alive(run))
 
-    def _append(self, store: Store, kind: int, handler: str | None, keys: bytes) -> None:
-        """Append what this run claims or lets go; with the store held since all was read."""
+    def _append_claim(self, store: Store, handler: str | None, keys: bytes, batch: int | None) -> None:
         if keys:
-            self._head = store.claims.append(kind, self._terms.run, self._scopes[handler], keys)
+            self._append(store, [(handler, CLAIM, self._own_claims.add(batch, keys), keys)])
+
+    def _append(self, store: Store, rows: Iterable[tuple[str | None, int, int, bytes]]) -> None:
+        """Append what this run claims or lets go; with the store held since all was read."""
+        self._head = store.claims.append(self._rows(rows))
+
+    def _rows(self, rows: Iterable[tuple[str | None, int, int, bytes]]) -> list[tuple[int, Row]]:
+        """Return rows of claims, with their scopes, given handlers, kinds, numbers and identities."""
+        run, scopes = self._terms.run, self._scopes
+        return [(scopes[handler], Row(number, run, kind, 0.0, None, keys)) for handler, kind, number, keys in rows]
 
     # After they ran
 
     def note(
         self,
-        batches: Iterable[int],
+        batches: Collection[int],
         keys: bytes,
         handlers: list[str | None] | None,
         records: Sequence[bytes | memoryview],
@@ -195,7 +211,7 @@ class Claimer:
         for handler, (found_keys, lines) in parts.items():
             self._gather(batches, handler, b"".join(found_keys), b"".join(lines))
 
-    def _gather(self, batches: Iterable[int], handler: str | None, keys: bytes, records: bytes) -> None:
+    def _gather(self, batches: Collection[int], handler: str | None, keys: bytes, records: bytes) -> None:
         done = self._open.get(handler)
         if done is None or done.size + len(records) > _ROW_BYTES:
             done = self._open[handler] = _Done(handler)
@@ -204,6 +220,7 @@ class Claimer:
         done.keys.append(keys)
         done.records.append(records)
         done.size += len(records)
+        self._own_claims.finish(batches, handler, keys)
 
     def release(self, identities: list[tuple[str | None, bytes]]) -> None:
         """Gather what was claimed and is dead, with the handlers that lines chose: its letters are in their file."""
@@ -214,7 +231,7 @@ class Claimer:
         """Let what was gathered count for other runs, and outlive a power cut; `waits` until it does."""
         try:
             self._wait()  # one at a time
-            if self._store is not None and (self._done or self._released):
+            if self._store is not None and (self._done or self._released or self._own_claims.is_any_done):
                 self._begin(self._store)
             if waits or self._terms.waits:
                 self._wait()
@@ -230,17 +247,23 @@ class Claimer:
             for done in gathered
         ]
         released, self._released = self._released, []
+        own = self._own_claims.take()
+        let_go = [
+            *((handler, RELEASE_ROW, number, b"") for handler, number in own.rows),
+            *((handler, RELEASE, 0, keys) for handler, keys in own.keys),
+        ]
         self._open, self.gathered = {}, 0
         with store.held():
             self._refresh(store)
             self._head = self._leave_out(store)
-            for handler, key in released:
-                self._append(store, RELEASE, handler, key)
-            if rows:
-                self._head = store.claims.announce()
-                self._committing = gathered
-                store.lock.take()
-                self._errand = Errand(lambda: _append_done(store, rows), store.lock.drop)
+            self._append(store, [(handler, RELEASE, 0, key) for handler, key in released])
+            if not rows:
+                self._append(store, let_go)
+                return
+            self._head = store.claims.announce()
+            self._committing = gathered
+            store.lock.take()
+            self._errand = Errand(lambda: _append_done(store, rows, self._rows(let_go)), store.lock.drop)
 
     def _collect(self) -> None:
         """Take what came of a commit, if that is over."""
@@ -317,12 +340,8 @@ class Claimer:
         self._terms.warn(f"{error}; going on without the store: nothing more is looked up or remembered")
 
 
-def _append_done(store: Store, rows: Sequence[New]) -> range:
+def _append_done(store: Store, rows: Sequence[New], let_go: list[tuple[int, Row]]) -> range:
     """Write what is done, and only then let it go: whoever looks finds the one or the other."""
     numbers = store.append_held(rows)
-    done: dict[tuple[int, int], list[bytes]] = {}
-    for row in rows:
-        done.setdefault((row.run, row.scope), []).append(row.keys)
-    for (run, scope), keys in done.items():
-        store.claims.append(RELEASE, run, scope, b"".join(keys))
+    store.claims.append(let_go)
     return numbers

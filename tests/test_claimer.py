@@ -369,7 +369,8 @@ def test_what_was_done_and_is_forgotten_is_free_while_the_run_that_did_it_lives(
     assert open_run(3).claim({None: keys(1, 2)}) == dict.fromkeys((job(1).key, job(2).key), ELSEWHERE)
 
 
-def test_what_is_done_is_no_claim_for_others_nor_does_the_file_keep_it(open_run, monkeypatch):
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_is_done_is_no_claim_for_others_nor_does_the_file_keep_it(open_run, monkeypatch, is_whole):
     monkeypatch.setattr("jqcli.edge.storeclaims._LARGE", 100)
     monkeypatch.setattr("jqcli.edge.storeclaims._LARGE_LATER", 20_000)
     one, two = open_run(1), open_run(2)
@@ -377,7 +378,7 @@ def test_what_is_done_is_no_claim_for_others_nor_does_the_file_keep_it(open_run,
     two.claim({None: keys(5555)})
     for n in range(50):
         many = range(100 * n, 100 * n + 100)
-        assert one.claim({None: keys(*many)}) == {}
+        assert one.claim({None: keys(*many)}, n if is_whole else None) == {}
         one.note([n], keys(*many), None, [b"".join(map(record, many))])
         one.commit(waits=True)
     assert os.path.getsize(one._store.lock.path) < 25_000
@@ -386,6 +387,25 @@ def test_what_is_done_is_no_claim_for_others_nor_does_the_file_keep_it(open_run,
     assert len(two._recall._claims) == 1
     assert one.claim({None: keys(5555)}) == {job(5555).key: ELSEWHERE}
     assert len(open_run(3)._recall._claims) == 2
+
+
+def test_a_batch_that_is_done_is_let_go_of_in_a_few_bytes_and_a_part_of_it_with_the_next_commit(open_run, tmp_path):
+    one, two = open_run(1), open_run(2)
+    one.claim({None: keys(*range(500))}, 5)
+    one.claim({None: keys(501, 502)}, 6)
+    assert len(two.claim({None: keys(*range(503))})) == 502
+    before = os.path.getsize(one._store.lock.path)
+    one.note([5], keys(*range(500)), None, [b"".join(map(record, range(500)))])
+    one.note([6], keys(501), None, [record(501)])
+    one.commit(waits=True)
+    assert os.path.getsize(one._store.lock.path) < before + 100
+    outside = Store(str(tmp_path / "memory.db"))
+    for n in (7, 501):
+        forget_key(outside, f"{TAG}:{job(n).key.hex()}")
+    outside.close()
+    assert two.claim({None: keys(7, 8, 501)}) == {job(8).key: REMEMBERED, job(501).key: ELSEWHERE}
+    one.commit(waits=True)
+    assert two.claim({None: keys(501, 502)}) == {job(502).key: ELSEWHERE}
 
 
 def test_what_is_done_is_let_go_only_when_it_counts(open_run, monkeypatch):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from jqcli.core.recall import CLAIM, ELSEWHERE, REMEMBERED
+from jqcli.core.recall import CLAIM, ELSEWHERE, REMEMBERED, Row
 from jqcli.edge import storetree as module
 from jqcli.edge.store import Store
 from jqcli.edge.storetree import fold
@@ -41,8 +41,8 @@ def path(tmp_path, monkeypatch, request):
         fold(store)
     with store.held():
         for run, claimed in ((ALIVE, key(6) + key(1)), (DEAD, key(7))):
-            store.claims.append(CLAIM, run, 1, claimed)
-        store.claims.append(CLAIM, ALIVE, 2, key(8))
+            store.claims.append([(1, Row(1, run, CLAIM, 0.0, None, claimed))])
+        store.claims.append([(2, Row(2, ALIVE, CLAIM, 0.0, None, key(8)))])
     store.close()
     return path
 

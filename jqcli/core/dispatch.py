@@ -68,7 +68,7 @@ class Dispatch:
         flow: Flow,
         *,
         keeps_order: bool,
-        claim: Callable[[Mapping[str | None, bytes]], Mapping[bytes, str]] | None = None,
+        claim: Callable[[Mapping[str | None, bytes], int], Mapping[bytes, str]] | None = None,
         room: Room = NO_ROOM,
     ) -> None:
         self._identities = identities
@@ -84,7 +84,7 @@ class Dispatch:
         self._duplicates = Duplicates(self._queue, identities, self._firsts, self._aside)
         self.batches = self._queue.batches  # for others to look at
         self.elsewhere = self._duplicates.elsewhere
-        self._claim = None if claim is None else lambda wanted: self.elsewhere.join(wanted, claim(wanted))
+        self._claim = None if claim is None else lambda wanted, batch: self.elsewhere.join(wanted, claim(wanted, batch))
 
     # What can be asked
 
@@ -208,8 +208,8 @@ class Dispatch:
         # Most batches are new as a whole, and the store is to be asked for all of them: one look at each identity.
         whole = identities.rule_whole(number, answer)
         if whole is None:
-            return identities.rule(number, answer, claim(wanted_of(answer, identities, self._firsts.dead)))
-        known = claim({None: answer.keys})
+            return identities.rule(number, answer, claim(wanted_of(answer, identities, self._firsts.dead), number))
+        known = claim({None: answer.keys}, number)
         if not known:
             return whole
         identities.taken.give_back(answer.keys)

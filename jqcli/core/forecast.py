@@ -78,7 +78,7 @@ class Forecast:
             self._find,
             Flow(),
             keeps_order=False,
-            claim=None if memory is None else memory.judge,
+            claim=None if memory is None else lambda wanted, _: memory.judge(wanted),
         )
         # By batch: where it begins; two numbers each, since there may be one batch a line.
         self._sources, self._firsts, self._sizes = array("I", [0]), array("Q", [0]), array("I", [1])

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
     from jqcli.core.event import Answer
     from jqcli.core.settled import Settled
 
-CLAIM, DONE, RELEASE = range(3)
+CLAIM, DONE, RELEASE, RELEASE_ROW = range(4)
 REMEMBERED, ELSEWHERE = "remembered", "elsewhere"
 _JITTER = 0.1
 _NO_HASH = bytes(KEY_SIZE)
 
 
 class Row(NamedTuple):
-    """What a run appended to the store: `keys` are identities of 16 bytes; `at` Unix seconds, `ttl` seconds or None."""
+    """What a run appended to the store: `keys` are identities of 16 bytes; `at` Unix seconds, `ttl` seconds or None.
+
+    `id` is the number of what was done, or among the run's own ones that of the claim that is made or released.
+    """
 
     id: int
     run: int
@@ -167,23 +170,29 @@ class Recall:
         self.cursor = 0
         self._done: dict[bytes, int] = {}
         self._claims: dict[bytes, int] = {}
+        self._rows: dict[tuple[int, int], bytes] = {}  # of claims, by run and number
         self._lives: dict[int, tuple[float, float | None]] = {}
 
     def learn(self, row: Row) -> None:
         """Take what another run appended; this run knows its own."""
-        self.cursor = max(self.cursor, row.id)
+        if row.kind == DONE:
+            self.cursor = max(self.cursor, row.id)
         if row.run == self._run:
             return
-        keys = split_keys(row.keys)
-        if row.kind == CLAIM:
-            self._claims.update(zip(keys, repeat(row.run)))
-            return
         if row.kind == DONE:
-            self._done.update(zip(keys, repeat(row.id)))
+            self._done.update(zip(split_keys(row.keys), repeat(row.id)))
             self._lives[row.id] = (row.at, row.ttl)
-            return
-        for key in keys if self._claims else ():
-            if self._claims.get(key) == row.run:
+        elif row.kind == CLAIM:
+            self._claims.update(zip(split_keys(row.keys), repeat(row.run)))
+            self._rows[row.run, row.id] = row.keys
+        elif row.kind == RELEASE:
+            self._release(row.run, row.keys)
+        else:
+            self._release(row.run, self._rows.pop((row.run, row.id), b""))
+
+    def _release(self, run: int, keys: bytes) -> None:
+        for key in split_keys(keys):
+            if self._claims.get(key) == run:
                 del self._claims[key]
 
     def judge(self, row: bytes, now: float, is_alive: Callable[[int], bool]) -> dict[bytes, str]:
@@ -217,11 +226,12 @@ class Recall:
 
     def drop_claims(self) -> None:
         """Forget all that is claimed: it is to be learnt anew."""
-        self._claims = {}
+        self._claims, self._rows = {}, {}
 
     def drop_run(self, run: int) -> None:
         """Take a run for dead: what it had claimed is free."""
         self._claims = {key: holder for key, holder in self._claims.items() if holder != run}
+        self._rows = {place: keys for place, keys in self._rows.items() if place[0] != run}
 
 
 def leave_out(known: Mapping[bytes, str], keys: bytes) -> bytes:

@@ -17,7 +17,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.codec import KEY_SIZE
-from jqcli.core.recall import CLAIM, RELEASE, Row, split_keys
+from jqcli.core.recall import CLAIM, RELEASE, RELEASE_ROW, Row, split_keys
 from jqcli.edge import failpoint
 from jqcli.errors import FileError
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _HEAD = struct.Struct("<8sQQQQ")
-_MARK = b"jq-run 1"
-_ROW = struct.Struct("<QIII")  # run, kind, scope, how many identities follow
+_MARK = b"jq-run 2"
+_ROW = struct.Struct("<QQIII")  # run, number, kind, scope, how many identities follow
 _MOST = 1 << 62
 _LARGE = 1 << 20  # bytes of rows; where there are more when a run begins, what is worth nothing is left out
-_LARGE_LATER = 32 << 20  # and while it goes on, for which it stops: 0.3 µs an identity that was claimed
+_LARGE_LATER = 32 << 20  # and while it goes on, for which it stops
 
 
 class Head(NamedTuple):
@@ -63,11 +63,11 @@ class Claims:
                 return head
         return Head(0, _HEAD.size, _HEAD.size, 0)  # of a new file, or what a power cut left
 
-    def append(self, kind: int, run: int, scope: int, keys: bytes) -> Head:
-        """Append a row; return what counts then."""
+    def append(self, rows: Iterable[tuple[int, Row]]) -> Head:
+        """Append rows, each with its scope; return what counts then."""
         with self._mutex:
             head = self.head()
-            data = _ROW.pack(run, kind, scope, len(keys) // KEY_SIZE) + keys
+            data = b"".join([_pack(scope, row) for scope, row in rows])
             self._write(data, head.end)
             return self._put(head._replace(end=head.end + len(data)))
 
@@ -83,13 +83,13 @@ class Claims:
         at = 0
         while at < len(data):
             try:
-                run, kind, scope, count = _ROW.unpack_from(data, at)
+                run, number, kind, scope, count = _ROW.unpack_from(data, at)
             except struct.error:
                 break
             after = at + _ROW.size + KEY_SIZE * count
-            if kind not in (CLAIM, RELEASE) or after > len(data):
+            if kind not in (CLAIM, RELEASE, RELEASE_ROW) or after > len(data):
                 break
-            yield scope, Row(0, run, kind, 0.0, None, data[at + _ROW.size : after])
+            yield scope, Row(number, run, kind, 0.0, None, data[at + _ROW.size : after])
             at = after
         if at != end - start:
             raise FileError(f"{self._path}: is damaged; it may be removed when no run uses the store")
@@ -127,12 +127,8 @@ class Claims:
             if size < max(_LARGE, self._least):
                 return head
             held = _held(self.read(head.start, head.end))
-            living = {run for run in {run for run, _ in held} if is_alive(run)}
-            kept = b"".join(
-                _ROW.pack(run, CLAIM, scope, len(keys)) + b"".join(keys)
-                for (run, scope), keys in held.items()
-                if keys and run in living
-            )
+            living = {run for run in {row.run for _, row in held} if is_alive(run)}
+            kept = b"".join([_pack(scope, row) for scope, row in held if row.run in living])
             self._least = max(_LARGE_LATER, 2 * len(kept))
             return head if 2 * len(kept) > size else self._move(head, kept)
 
@@ -178,18 +174,35 @@ class Claims:
             raise FileError(f"{self._path}: {error.strerror}") from error
 
 
-def _held(rows: Iterable[tuple[int, Row]]) -> dict[tuple[int, int], set[bytes]]:
-    """Return what runs claimed and did not let go of, by run and scope."""
-    held: dict[tuple[int, int], set[bytes]] = {}
+def _pack(scope: int, row: Row) -> bytes:
+    return _ROW.pack(row.run, row.id, row.kind, scope, len(row.keys) // KEY_SIZE) + row.keys
+
+
+def _held(rows: Iterable[tuple[int, Row]]) -> list[tuple[int, Row]]:
+    """Return what runs claimed and did not let go of, as rows that claim that alone."""
+    claimed: dict[tuple[int, int, int], Row] = {}
+    released: dict[tuple[int, int], set[bytes]] = {}
     for scope, row in rows:
-        keys = held.setdefault((row.run, scope), set())
-        (keys.update if row.kind == CLAIM else keys.difference_update)(split_keys(row.keys))
+        if row.kind == CLAIM:
+            claimed[row.run, scope, row.id] = row
+            if again := released.get((row.run, scope)):
+                again.difference_update(split_keys(row.keys))
+        elif row.kind == RELEASE:
+            released.setdefault((row.run, scope), set()).update(split_keys(row.keys))
+        else:
+            claimed.pop((row.run, scope, row.id), None)
+    held: list[tuple[int, Row]] = []
+    for (run, scope, _), row in claimed.items():
+        if gone := released.get((run, scope)):
+            row = row._replace(keys=b"".join([key for key in split_keys(row.keys) if key not in gone]))  # noqa: PLW2901
+        if row.keys:
+            held.append((scope, row))
     return held
 
 
 def claims_of(claims: Claims) -> dict[int, set[bytes]]:
     """Return what runs claimed and did not let go of, by run."""
     found: dict[int, set[bytes]] = {}
-    for (run, _), keys in _held(claims.read_all()).items():
-        found.setdefault(run, set()).update(keys)
+    for _, row in _held(claims.read_all()):
+        found.setdefault(row.run, set()).update(split_keys(row.keys))
     return found

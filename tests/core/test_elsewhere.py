@@ -26,7 +26,7 @@ class Others:
         self.known = known
         self.claimed = []
 
-    def claim(self, wanted):
+    def claim(self, wanted, _batch=None):
         keys = split_keys(b"".join(wanted.values()))
         self.claimed += [key for key in keys if key not in self.known]
         return {key: self.known[key] for key in keys if key in self.known}

@@ -14,6 +14,7 @@ from jqcli.core.recall import (
     DONE,
     ELSEWHERE,
     RELEASE,
+    RELEASE_ROW,
     REMEMBERED,
     Recall,
     Row,
@@ -140,6 +141,37 @@ def test_the_rows_read_one_by_one_mean_what_a_slow_reader_finds_in_all_of_them(r
             done.add(key)
     wanted = {key: ELSEWHERE for key, run in holder.items() if run in living} | dict.fromkeys(done, REMEMBERED)
     assert recall.judge(b"".join(KEYS), 1.0, lambda run: run in living) == wanted
+
+
+CLAIMED = st.lists(
+    st.tuples(st.sampled_from([OTHER, THIRD]), st.sets(st.sampled_from(KEYS), min_size=1), st.booleans()), max_size=12
+)
+
+
+@given(CLAIMED)
+def test_a_row_of_claims_is_let_go_of_by_its_number_and_by_its_run(rows):
+    recall, holder = Recall(ME, None), {}
+    for number, (run, claimed, is_other) in enumerate(rows):
+        taken = {key for key in claimed if key not in holder}
+        recall.learn(Row(number, run, CLAIM, 0.0, None, b"".join(taken)))
+        holder |= dict.fromkeys(taken, (run, number))
+        of, which = (THIRD if run == OTHER else OTHER, number) if is_other else (run, number // 2)
+        recall.learn(Row(which, of, RELEASE_ROW, 0.0, None, b""))
+        holder = {key: place for key, place in holder.items() if place != (of, which)}
+        assert recall.judge(b"".join(KEYS), 1.0, alive) == dict.fromkeys(holder, ELSEWHERE)
+    assert recall._rows.keys() >= set(holder.values()), "what is let go of is not remembered"
+    assert len(recall._rows) <= len(rows)
+
+
+def test_of_rows_that_were_let_go_of_and_of_dead_runs_nothing_is_kept():
+    recall = Recall(ME, None)
+    for number in range(3):
+        recall.learn(Row(number, (OTHER, OTHER, THIRD)[number], CLAIM, 0.0, None, KEYS[number]))
+    recall.learn(Row(0, OTHER, RELEASE_ROW, 0.0, None, b""))
+    assert recall.judge(b"".join(KEYS), 1.0, lambda run: run == OTHER) == {KEYS[1]: ELSEWHERE}
+    assert recall._rows == {(OTHER, 1): KEYS[1]}
+    recall.drop_claims()
+    assert (recall._rows, recall._claims) == ({}, {})
 
 
 # What a batch wants

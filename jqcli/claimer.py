@@ -8,23 +8,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.claimed import OwnClaims
-from jqcli.core.recall import (
-    CLAIM,
-    RELEASE,
-    RELEASE_ROW,
-    REMEMBERED,
-    New,
-    OwnRows,
-    Recall,
-    Row,
-    leave_out,
-    split_keys,
-)
+from jqcli.core.gathered import Gathered, OwnRows, by_handler
+from jqcli.core.recall import CLAIM, RELEASE, RELEASE_ROW, REMEMBERED, New, Recall, Row, leave_out
 from jqcli.core.record import read_first
 from jqcli.edge.errand import Errand
 from jqcli.errors import FileError, LockedError
@@ -32,13 +21,13 @@ from jqcli.errors import FileError, LockedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from jqcli.core.gathered import Done
     from jqcli.edge.store import Store
     from jqcli.edge.storeclaims import Head
     from jqcli.edge.storereader import ScopeName
     from jqcli.model import First, Job
 
 GATHERED_BYTES = 8 << 20  # of records to commit at once; four times as much costs a third more a byte
-_ROW_BYTES = 1 << 17  # of records a row, as much as a batch of small jobs; those that travel one by one share a row
 
 
 class Terms(NamedTuple):
@@ -55,33 +44,20 @@ class Terms(NamedTuple):
     waits: bool = False
 
 
-@dataclass(slots=True)
-class _Done:
-    """What was done of one handler, to be one row: the batches that it was of, and records in the order of the keys."""
-
-    handler: str | None
-    batches: list[int] = field(default_factory=list)
-    keys: list[bytes] = field(default_factory=list)
-    records: list[bytes] = field(default_factory=list)
-    size: int = 0
-
-
 class Claimer:
     """The store as one run sees it. Raises FileError or LockedError, unless the run may go on without it."""
 
     def __init__(self, store: Store, terms: Terms) -> None:
         self._store: Store | None = store
         self._terms = terms
-        self._done: list[_Done] = []
-        self._open: dict[str | None, _Done] = {}  # those of them that take more
+        self._gathered = Gathered()
         self._released: list[tuple[str | None, bytes]] = []
-        self._committing: list[_Done] = []
+        self._committing: list[Done] = []
         self._errand: Errand[range] | None = None
         self._head: Head | None = None  # of the claims, when it was looked at last
         self._own_rows = OwnRows()
         self._own_claims = OwnClaims()
         self._abandoned: Store | None = None
-        self.gathered = 0
         try:
             self._enter(store)
         except BaseException:
@@ -199,28 +175,14 @@ class Claimer:
         if self._store is None:
             return
         text = b"".join(records)  # a copy, for their memory is written over
-        self.gathered += len(text)
-        if handlers is None:
-            self._gather(batches, None, keys, text)
-            return
-        parts: dict[str | None, tuple[list[bytes], list[bytes]]] = {}
-        for handler, key, line in zip(handlers, split_keys(keys), text.split(b"\n"), strict=False):
-            found_keys, lines = parts.setdefault(handler, ([], []))
-            found_keys.append(key)
-            lines.append(line + b"\n")
-        for handler, (found_keys, lines) in parts.items():
-            self._gather(batches, handler, b"".join(found_keys), b"".join(lines))
+        for handler, part, lines in by_handler(keys, handlers, text):
+            self._gathered.add(batches, handler, part, lines)
+            self._own_claims.finish(batches, handler, part)
 
-    def _gather(self, batches: Collection[int], handler: str | None, keys: bytes, records: bytes) -> None:
-        done = self._open.get(handler)
-        if done is None or done.size + len(records) > _ROW_BYTES:
-            done = self._open[handler] = _Done(handler)
-            self._done.append(done)
-        done.batches += batches
-        done.keys.append(keys)
-        done.records.append(records)
-        done.size += len(records)
-        self._own_claims.finish(batches, handler, keys)
+    @property
+    def gathered(self) -> int:
+        """Bytes of records that wait for the next commit."""
+        return self._gathered.size
 
     def release(self, identities: list[tuple[str | None, bytes]]) -> None:
         """Gather what was claimed and is dead, with the handlers that lines chose: its letters are in their file."""
@@ -231,7 +193,7 @@ class Claimer:
         """Let what was gathered count for other runs, and outlive a power cut; `waits` until it does."""
         try:
             self._wait()  # one at a time
-            if self._store is not None and (self._done or self._released or self._own_claims.is_any_done):
+            if self._store is not None and (self._gathered or self._released or self._own_claims.is_any_done):
                 self._begin(self._store)
             if waits or self._terms.waits:
                 self._wait()
@@ -241,7 +203,7 @@ class Claimer:
     def _begin(self, store: Store) -> None:
         """Begin to write what is done; the store is held until it is written."""
         now, terms = time.time(), self._terms
-        gathered, self._done = self._done, []
+        gathered = self._gathered.take()
         rows = [
             New(terms.run, self._scopes[done.handler], now, terms.ttl, b"".join(done.keys), b"".join(done.records))
             for done in gathered
@@ -252,7 +214,6 @@ class Claimer:
             *((handler, RELEASE_ROW, number, b"") for handler, number in own.rows),
             *((handler, RELEASE, 0, keys) for handler, keys in own.keys),
         ]
-        self._open, self.gathered = {}, 0
         with store.held():
             self._refresh(store)
             self._head = self._leave_out(store)
@@ -298,11 +259,9 @@ class Claimer:
     def _find_own(self, spot: tuple[int, float] | None, key: bytes) -> bytes | None:
         if spot is None or self._store is None:
             return None
-        for done in self._done:
-            for keys, records in zip(done.keys, done.records, strict=True) if spot[0] in done.batches else ():
-                row = split_keys(keys)
-                if key in row:
-                    return records.split(b"\n")[row.index(key)]
+        gathered = self._gathered.find(spot[0], key)
+        if gathered is not None:
+            return gathered
         return next((record for row in self._own_rows.of(spot[0]) if (record := self._store.record(row, key))), None)
 
     def _find_others(self, job: Job) -> tuple[bytes | None, float]:
@@ -332,7 +291,7 @@ class Claimer:
     def _go_on_without(self, error: FileError | LockedError) -> None:
         if self._store is None:  # that was said
             return
-        self._done, self._open, self.gathered = [], {}, 0
+        self._gathered.take()
         # Kept open to the end of the process: what is in flight here stays claimed, and no lock is waited for again.
         self._abandoned, self._store = self._store, None
         if self._terms.warn is None:

@@ -6,8 +6,6 @@ go of once that counts as done. What is done counts for as long as it is fresh; 
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left, bisect_right
 from itertools import repeat
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +15,7 @@ from jqcli.core.prepare import ID_SIZE
 from jqcli.core.settled import claim_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from jqcli.core.dedupe import Identities
     from jqcli.core.event import Answer
@@ -116,38 +114,6 @@ def _given(answer: Answer, index: int) -> bytes | None:
     """Return the hash of the payload of a line whose key is given, None of others."""
     given = answer.hashes[KEY_SIZE * index : KEY_SIZE * (index + 1)]
     return given if given and given != _NO_HASH else None
-
-
-class OwnRows:
-    """In which of its rows of the store a run wrote what each of its batches did, in sixteen bytes a batch.
-
-    >>> own = OwnRows()
-    >>> own.add(1, 7), own.add(3, 7), own.add(1, 9)
-    (None, None, None)
-    >>> list(own.of(1)), list(own.of(2)), list(own.of(3))
-    ([7, 9], [], [7])
-    """
-
-    def __init__(self) -> None:
-        self._rows = array("Q")
-        self._first = array("Q")
-        self._last = array("Q")
-
-    def add(self, batch: int, row: int) -> None:
-        """Note a row, none before the last one."""
-        if not self._rows or self._rows[-1] != row:
-            self._rows.append(row)
-        new = [0] * (batch + 1 - len(self._first))
-        self._first.extend(new)
-        self._last.extend(new)
-        self._first[batch] = self._first[batch] or row
-        self._last[batch] = row
-
-    def of(self, batch: int) -> Sequence[int]:
-        """Return the rows among which those of a batch are."""
-        if batch >= len(self._first) or not self._first[batch]:
-            return ()
-        return self._rows[bisect_left(self._rows, self._first[batch]) : bisect_right(self._rows, self._last[batch])]
 
 
 class Recall:

@@ -68,6 +68,8 @@ class Claims:
         with self._mutex:
             head = self.head()
             data = b"".join([_pack(scope, row) for scope, row in rows])
+            if not data:
+                return head
             self._write(data, head.end)
             return self._put(head._replace(end=head.end + len(data)))
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jqcli.core.lookup import Lookup, entry
-from jqcli.edge.dlq import Letters
+from jqcli.edge.dlq import Letters, mark_replaced
 from jqcli.edge.letter import LetterFile, LetterFiles
 from jqcli.edge.redrive_log import Header, RedriveLog, log_path, merged_line, new_path
 from jqcli.edge.sync import sync_file, sync_folder
@@ -103,6 +103,7 @@ def _replace(log: RedriveLog, end: int, new: BinaryIO) -> None:
             log.sync()
             os.replace(new_path(log.dlq), log.dlq)
             sync_folder(log.dlq)
+            mark_replaced(fd)
     finally:
         dlq.close()  # which removes an empty one
 

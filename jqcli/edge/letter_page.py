@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
-
-import orjson
 
 from jqcli.core.letter import NO_JOB, find_members
 from jqcli.edge.text import file_word, safe, shell_line
@@ -40,7 +39,8 @@ def group_object(group: Group, command: str) -> bytes:
         "sample_id": group.sample_id,
         "retry": command,
     }
-    return orjson.dumps(said, None, orjson.OPT_APPEND_NEWLINE)
+    # Not orjson: people see it too, and a terminal must get no C1 control nor bidi mark.
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
 def group_text(group: Group, command: str) -> str:

@@ -12,6 +12,7 @@ from jqcli.edge.letter import LetterFile, LetterFiles
 from jqcli.edge.redrive_log import Header, RedriveLog, log_path, merged_line, new_path
 from jqcli.edge.sync import sync_file, sync_folder
 from jqcli.edge.tail import cut_torn_tail
+from jqcli.edge.target import resolve
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ _COPY_BYTES = 1 << 20
 
 def tidy(path: str) -> bool:
     """Finish what a dead redrive left of its work; tell whether a living one is at work, which is left alone."""
-    dlq = os.path.realpath(path)
-    if not os.path.exists(log_path(dlq)):
+    if not os.path.exists(log_path(os.path.realpath(path))):
         return False
     try:
-        log = RedriveLog(dlq)
+        log = RedriveLog(resolve(path))
     except LockedError:
         return True
     with log:
@@ -57,7 +57,7 @@ def merge(log: RedriveLog) -> None:
 
 def drop_letters(path: str, choice: Choice) -> int:
     """Remove the letters that are asked for from a DLQ; return how many. Raises LockedError while it is retried."""
-    dlq = os.path.realpath(path)
+    dlq = resolve(path)
     with RedriveLog(dlq) as log:
         merge(log)
         file = LetterFile(dlq)

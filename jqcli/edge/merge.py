@@ -148,7 +148,10 @@ def _sync_results(path: str) -> None:
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Open a file that is made anew: one that is there may be open, or be owned, elsewhere."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, flags | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _read_from(fd: int, offset: int) -> Iterator[bytes]:

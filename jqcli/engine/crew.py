@@ -182,7 +182,7 @@ class Crew:
             self._start_error = str(orjson.loads(body))
             return
         worker.is_ready = True
-        self._failed_starts = 0
+        self._failed_starts, self._start_error = 0, ""
         self._policies = {name: Policy.from_dict(policy) for name, policy in orjson.loads(body)}
 
     # They go

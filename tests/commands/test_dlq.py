@@ -265,6 +265,18 @@ def test_the_summary_for_programs_shows_no_control_byte_either():
     assert out.isascii()
 
 
+@pytest.mark.parametrize("member", ["attempts", "redrives", "dead_at", "tenant", "history"])
+def test_no_member_of_a_letter_drives_a_terminal_whatever_it_is(member):
+    """A file of letters may come from anybody."""
+    hostile = '"\\u001b[2J\\u009b"'
+    value = f'[{{"attempt":{hostile},"at":{hostile}}}]' if member == "history" else hostile
+    write("d.jsonl", letter("1").rstrip("}\n") + f',"{member}":{value}}}\n')
+    for words in (["d.jsonl"], ["list", "d.jsonl"], ["show", "a", "d.jsonl"]):
+        code, out, err = dlq(*words)
+        assert (code, err) == (0, "")
+        assert not {"\x1b", "\x9b"} & set(out)
+
+
 def test_show_shows_all_of_a_letter(letters):
     code, out, _ = dlq("show", "b", "d.jsonl")
     assert code == 0

@@ -146,6 +146,10 @@ class Loop:
         if not (self._intake.is_done and self._dispatch.is_empty):  # else there is nothing left to be stopped
             self._halt.heed_failures()
         self._recorder.sync(now)
+        self._show(now)
+
+    def _show(self, now: float) -> None:
+        """Let those look on whose turn it is, and answer whoever has asked."""
         if now >= self.observers.due_at:
             self.tally.mark(now)
             self.observers.update(self.snapshot(now), now)
@@ -326,4 +330,5 @@ class Loop:
             self._halt.heed_signals()
             if self._halt.is_overdue:
                 return
+            self._show(time.monotonic())
             self._watch.wait(0.05)

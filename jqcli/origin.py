@@ -132,6 +132,8 @@ def trusted_spec(handler: str | None, cwd: str) -> str:
     """
     if not handler:
         raise UsageError("the letters do not name the handler of their run; name it with -H")
+    if "\0" in handler + cwd:
+        raise UsageError(f"the letters' handler {handler!r} cannot be in any file; name it with -H")
     target, _, function = handler.rpartition(":")
     is_file = target.endswith(".py") or os.sep in target
     paths = [os.path.join(cwd, target)] if is_file else list(_module_files(target))

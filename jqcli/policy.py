@@ -86,7 +86,7 @@ POLICY_PARSERS: Mapping[str, Callable[[object], object]] = {
     "version": v.word,
 }
 
-# DESIGN section 5. Not said even here: `timeout` (off), `retry_on` (any Exception), `reject_on` (none).
+# Not said even here: `timeout` (off), `retry_on` (any Exception), `reject_on` (none).
 DEFAULTS = Policy(max_attempts=5, backoff="full-jitter", backoff_base=0.5, backoff_max=60.0, max_crashes=2)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jqcli.claimer import GATHERED_BYTES
 from jqcli.core import effect as do
 from jqcli.core.burial import letter, oversized_letter, oversized_message
+from jqcli.core.prepare import NO_ID
 from jqcli.core.record import duplicate_record, durations_of, status_of
 from jqcli.core.settled import STATUSES, claim_key
 from jqcli.core.tally import Tally
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 1.0  # seconds between two looks at the files, and two syncs
 _SYNC_BYTES = 16 << 20  # of results, which are synced earlier, so that little is left to wait for at the end
-_NO_ID = bytes(8)
 
 
 class _Letter(NamedTuple):
@@ -144,7 +144,7 @@ class Recorder:
     def bury_oversized(self, part: OversizedLine, source: str, made_id: str) -> bool:
         """Write the letter of a line that was too long to be read; False where an earlier run has."""
         self.tally.read += 1
-        if self._settled.claim(claim_key(part.digest, None), _NO_ID) is not None:
+        if self._settled.claim(claim_key(part.digest, None), NO_ID) is not None:
             self._count_passed("dead", 1)
             return False
         message = oversized_message(part)

@@ -34,6 +34,7 @@ from jqcli.edge.letter import LetterFile
 from jqcli.edge.merge import merge
 from jqcli.edge.redrive_log import RedriveLog
 from jqcli.edge.stderr import say
+from jqcli.edge.target import resolve
 from jqcli.life import Lives, results_path
 from jqcli.run import execute
 from jqcli.selection import Ask, Selection, select
@@ -51,7 +52,7 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings], patience
 
     Raises LockedError where another redrive of this DLQ is at work and `patience` has an end, and what a run raises.
     """
-    with RedriveLog(os.path.realpath(dlq), patience) as log:
+    with RedriveLog(resolve(dlq), patience) as log:
         if log.header is not None and log.header.asked != ask.said:
             merge(log)
         while True:

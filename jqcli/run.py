@@ -99,27 +99,27 @@ def _execute(settings: Settings, redrive: Redrive | None, ping: Ping | None) -> 
         from jqcli.notice import say_beginning  # noqa: PLC0415
 
         stdout_fd = stack.enter_context(guard_stdout()) if is_inline else _STDOUT
+        is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
         try:
-            policies = engine.start(lambda: not interrupts.received)
-            is_wanted = lambda: not interrupts.received  # noqa: E731 - two users
+            policies = engine.start(is_wanted)
             endpoint = _listen(settings, selector)
+            if endpoint is not None:
+                stack.callback(endpoint.close)
             claimer = open_claimer(settings, policies)
             if claimer is not None:
                 leaving.callback(claimer.end)
-            if redrive is None:
-                outputs = open_files(settings, stdout_fd, is_wanted)
-            else:
-                outputs = redrive.open(settings, stdout_fd, is_wanted)
+            outputs = (open_files if redrive is None else redrive.open)(settings, stdout_fd, is_wanted)
         except StopNow:
             return 128 + interrupts.received[0]
         stack.callback(outputs.results.close)
+        unused = stack.enter_context(ExitStack())  # until there is a loop, at whose end the letters are closed
+        unused.callback(outputs.letters.close)
         say_beginning(settings, outputs)
         loop = make_loop(settings, scheme, source, engine, policies, Files(outputs, claimer), selector, interrupts)
+        unused.pop_all()
         _kept[:] = [loop]
         if redrive is not None:
             redrive.count_before(loop.tally)
-        if endpoint is not None:
-            stack.callback(endpoint.close)
         if ping is not None:
             ping.run = loop.run_id
         loop.observers.add(*(each for each in (endpoint, notifier, ping) if each is not None))

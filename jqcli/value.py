@@ -61,10 +61,10 @@ def choice(*words: str) -> Callable[[object], str]:
 
 
 def text(value: object) -> str:
-    """Return text that is not empty."""
-    if isinstance(value, str) and value:
+    """Return text that is not empty, and that can be a path: it holds no NUL, as text of a file may."""
+    if isinstance(value, str) and value and "\0" not in value:
         return value
-    raise ValueError(f"{value!r} is not a text" if value != "" else "it is empty")
+    raise ValueError("it is empty" if value == "" else f"{value!r} is not a text")
 
 
 def word(value: object) -> str:

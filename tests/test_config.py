@@ -168,6 +168,8 @@ def test_a_bad_value_names_the_variable_or_the_file_and_key_it_came_from():
         ('[handlers]\n"a b" = "m:f"', "[handlers]: 'a b' is no name for a handler"),
         ("profiles = 3", "profiles: 3 is not a table"),
         ("workers = ", "jqcli.toml: not TOML"),
+        ('output = "a\\u0000b"', r"jqcli.toml: output: 'a\x00b' is not a text"),
+        ('report = "a\\u0000b"', r"jqcli.toml: report: 'a\x00b' is not a text"),
     ],
 )
 def test_a_wrong_file_names_itself_the_key_and_the_nearest_key(toml, text):

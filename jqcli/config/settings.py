@@ -33,11 +33,12 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 class Settings:
     """Everything a run needs to know. Durations in seconds, sizes in bytes, `deadline_at` in Unix seconds.
 
-    `inputs` are paths, `-` for stdin; `output` is None for stdout. `batch_size` None is auto, `queue_size`
-    None is the run's to decide. Inline, `workers` is 1. `tag` is set for a
-    redrive, whose keys are those of its letters.
-    `policy` is what options, environment and file say; each `HandlerSpec.policy` includes it, in the right
-    order with what [handlers.NAME] says: `spec.policy.over(<@handler>).over(DEFAULTS)` is the whole truth.
+    `inputs` are paths, `-` for stdin; `output` is None for stdout. `batch_size` None is auto, `queue_size` None is the
+    run's to decide. Inline, `workers` is 1. `tag` is set for a redrive, whose keys are those of its letters. `config`
+    is the file of settings where one was named.
+
+    `policy` is what options, environment and file say; each `HandlerSpec.policy` includes it, in the right order with
+    what [handlers.NAME] says: `spec.policy.over(<@handler>).over(DEFAULTS)` is the whole truth.
     """
 
     inputs: tuple[str, ...]

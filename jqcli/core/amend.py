@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from jqcli.core.exact import MAX_DEPTH, depth_of
+from jqcli.core.exact import MAX_DEPTH, depth_of, load_exact
 
 
 class Change(NamedTuple):
@@ -25,8 +25,8 @@ def parse_change(text: str) -> Change:
     if not equals or not all(path.split(".")):
         raise ValueError(f"{text!r} is no change; write PATH=JSON, such as user.id=7")
     try:
-        return Change(tuple(path.split(".")), json.loads(value))
-    except ValueError:
+        return Change(tuple(path.split(".")), load_exact(value.encode()))
+    except (ValueError, RecursionError):
         raise ValueError(f"{value!r} is no JSON; a text needs its quotes: {path}='\"{value}\"'") from None
 
 
@@ -46,7 +46,10 @@ def change_line(line: bytes, changes: tuple[Change, ...], *, is_raw: bool) -> by
     for change in changes:
         _put(holder, change)
     changed = holder if is_envelope else holder["payload"]
-    return json.dumps(changed, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    try:
+        return json.dumps(changed, ensure_ascii=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ValueError("would be nested too deeply; use --edit") from None
 
 
 def _put(holder: dict[str, Any], change: Change) -> None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli.core.codec import KEY_SIZE
-from jqcli.core.prepare import ID_SIZE
+from jqcli.core.prepare import ID_SIZE, NO_ID
 from jqcli.core.settled import Settled, claim_key
 from jqcli.core.taken import Taken
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from jqcli.core.event import Answer
 
 _NO_HASH = bytes(KEY_SIZE)
-_NO_ID = bytes(ID_SIZE)
 _NOTHING: Mapping[bytes, str] = MappingProxyType({})
 
 
@@ -153,5 +152,5 @@ def _columns(answer: Answer, count: int) -> tuple[Iterable[bytes | None], Iterab
         rows = (answer.hashes[at : at + KEY_SIZE] for at in range(0, KEY_SIZE * count, KEY_SIZE))
         hashes = [None if row == _NO_HASH else row for row in rows]
     if not answer.own_ids:
-        return hashes, repeat(_NO_ID, count)
+        return hashes, repeat(NO_ID, count)
     return hashes, [answer.own_ids[at : at + ID_SIZE] for at in range(0, ID_SIZE * count, ID_SIZE)]

@@ -16,7 +16,7 @@ from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Effect, Pass, Prepare, Run, RunJobs
 from jqcli.core.event import Answer
 from jqcli.core.lane import Flow
-from jqcli.core.prepare import Lines, Prepared, prepare
+from jqcli.core.prepare import NO_ID, Lines, Prepared, prepare
 from jqcli.core.record import timestamp
 from jqcli.core.rules import Moment, Rules
 from jqcli.core.settled import claim_key
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from jqcli.model import Job
 
 EARLIER = "an earlier run"
-_NO_ID = bytes(8)
 
 
 class Memory(Protocol):
@@ -111,7 +110,7 @@ class Forecast:
     def take_oversized(self, part: OversizedLine, source: str) -> Foretold:
         """Return what becomes of a line that is too long to be read."""
         where = f"{source}:{part.line}"
-        if self._settled.claim(claim_key(part.digest, None), _NO_ID) is not None:
+        if self._settled.claim(claim_key(part.digest, None), NO_ID) is not None:
             return Foretold("settled", "dead", "", where)
         return Foretold("dead", "line_too_long", oversized_message(part), where)
 

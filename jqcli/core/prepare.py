@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ID_SIZE = 8
 _NO_HASH = bytes(KEY_SIZE)
-_NO_ID = bytes(ID_SIZE)
+NO_ID = bytes(ID_SIZE)  # of a line whose id was made up
 _SORTED = orjson.OPT_SORT_KEYS
 _payload_of = itemgetter("payload")
 _id_of = itemgetter("id")
@@ -81,7 +81,7 @@ def mark_id(text: bytes) -> bytes:
     >>> mark_id(b"") == bytes(8), mark_id(b'"a"') == mark_id(b'"b"')
     (True, False)
     """
-    return blake2b(text).digest()[:ID_SIZE] if text else _NO_ID
+    return blake2b(text).digest()[:ID_SIZE] if text else NO_ID
 
 
 def id_text(job_id: str | int) -> bytes:
@@ -181,7 +181,7 @@ class _Row(NamedTuple):
     key: bytes
     digest: bytes
     payload_hash: bytes = _NO_HASH
-    own_id: bytes = _NO_ID
+    own_id: bytes = NO_ID
     note: dict[str, Any] | None = None
     asks: Asks = NO_ASKS
 
@@ -219,7 +219,7 @@ def _read_plain(data: bytes, number: int, prefix: bytes, scheme: Scheme) -> _Row
         elif scheme.input_format == "envelope":
             return None
         else:
-            payload, text, own_id = document, b'%b%d"' % (prefix, number), _NO_ID
+            payload, text, own_id = document, b'%b%d"' % (prefix, number), NO_ID
         digest = hash_bytes(orjson.dumps(payload, None, _SORTED))
     except (ValueError, TypeError):
         return None

@@ -1,6 +1,6 @@
 """Records: how a duplicate's is written, and how all of them are read again.
 
-A completed or skipped record is built in the worker (`engine/runner.py`), a dead letter in `burial`.
+A completed or skipped record is built in the worker (`runner` and `teller` there), a dead letter in `burial`.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _strategies(policy: Policy) -> _Strategies:
     import tenacity  # noqa: PLC0415 - costs 40 ms with its asyncio; a run without failures needs none of it
 
     def is_worth_it(error: BaseException) -> bool:
-        assert isinstance(error, AttemptError)  # noqa: S101 - see `_state_of`
+        assert isinstance(error, AttemptError)  # noqa: S101 - see `_State`
         if policy.retry_on is None:
             return error.failure.is_exception
         return matches(error.failure.names, policy.retry_on)

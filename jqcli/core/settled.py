@@ -13,7 +13,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.codec import hash_bytes, hash_unusable
-from jqcli.core.prepare import ID_SIZE, mark_id
+from jqcli.core.prepare import ID_SIZE, NO_ID, mark_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from jqcli.model import First
 
 STATUSES = ("completed", "duplicate", "skipped", "dead", "conflict")
-_NO_ID = bytes(ID_SIZE)
 
 # One integer a record keeps a million of them in memory: 8 bytes of id, 1 bit "id looks made up", 3 bits of status,
 # 1 bit "claimed", and the offset above.
@@ -171,7 +170,7 @@ class Settled:
         known = self.records.get(claim)
         if known is None:
             return None
-        wanted = None if own_id == _NO_ID else int.from_bytes(own_id, "little")
+        wanted = None if own_id == NO_ID else int.from_bytes(own_id, "little")
         if isinstance(known, list):
             entry = self._many_of(claim, known).take(wanted)
         else:
@@ -185,7 +184,7 @@ class Settled:
         known = self.records.get(claim)
         if known is None:
             return None
-        wanted = None if own_id == _NO_ID else int.from_bytes(own_id, "little")
+        wanted = None if own_id == NO_ID else int.from_bytes(own_id, "little")
         entry = self._many_of(claim, known).peek(wanted) if isinstance(known, list) else _fitting(known, wanted)
         return None if entry is None else STATUSES[entry >> _STATUS_SHIFT & 7]
 
@@ -203,7 +202,7 @@ class Settled:
         found: list[int] = []
         for index, line in enumerate(lines):
             key = hash_unusable(line)
-            if key in self.unread and self.claim(key, _NO_ID) is not None:
+            if key in self.unread and self.claim(key, NO_ID) is not None:
                 lines[index] = b""
                 found.append(index)
         return b"\n".join(lines), found

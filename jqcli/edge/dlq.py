@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import stat
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from jqcli.edge import failpoint
@@ -51,8 +52,11 @@ class Letters:
             unlock(self._fd)
 
     def check(self) -> None:
-        """Look whether this run's letters are there; others may append to the file, or put a new one in its place."""
-        if self._end and not os.path.lexists(self.path):
+        """Look whether this run's letters are there; others may append to the file, or put a new one in its place.
+
+        A redrive removes that new one where it leaves no letter in it.
+        """
+        if self._end and not os.path.lexists(self.path) and not is_replaced(self._fd):
             raise FileError(f"{self.path}: was removed while this run wrote to it; {GOES_ON}")
         if is_still(self._fd, self.path):
             self._check_end()
@@ -98,3 +102,17 @@ class Letters:
             return open_target(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise FileError(f"{self.path}: {error.strerror}") from error
+
+
+def mark_replaced(fd: int) -> None:
+    """Let the runs that have this file open see that its letters were dealt with, whatever becomes of the new one.
+
+    The file has no name any more, so a mode that lets nobody in keeps nobody out.
+    """
+    with suppress(OSError):  # another user's: a run that cannot see it stops rather than lose a letter
+        os.fchmod(fd, 0)
+
+
+def is_replaced(fd: int) -> bool:
+    """Tell whether a redrive has put a new file into the place of this one."""
+    return not stat.S_IMODE(os.fstat(fd).st_mode)

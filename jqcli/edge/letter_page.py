@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
-
-import orjson
 
 from jqcli.core.letter import NO_JOB, find_members
 from jqcli.edge.text import file_word, safe, shell_line
@@ -40,7 +39,8 @@ def group_object(group: Group, command: str) -> bytes:
         "sample_id": group.sample_id,
         "retry": command,
     }
-    return orjson.dumps(said, None, orjson.OPT_APPEND_NEWLINE)
+    # Not orjson: people see it too, and a terminal must get no C1 control nor bidi mark.
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
 def group_text(group: Group, command: str) -> str:
@@ -58,7 +58,7 @@ def letter_row(letter: Letter, verdict: Verdict) -> str:
     """Return a letter on one line: id, reason, attempts, redrives, time, error."""
     own = str(letter.parsed["reason"])
     kind = verdict.type.rpartition(".")[2]
-    counts = f"{letter.text('attempts') or '0':>3} tried {letter.redrives:>3} redriven"
+    counts = f"{_attempts(letter):>3} tried {letter.redrives:>3} redriven"
     head = f"{safe(letter.id, 40):<24}  {safe(own, 30):<21}  {counts}  {safe(letter.text('dead_at'), 24)}"
     return f"{head}  {safe(f'{kind}: {verdict.message}', _LINE)}\n"
 
@@ -69,7 +69,7 @@ def letter_page(letter: Letter) -> Iterator[str]:
     verdict = letter.verdict
     yield f"{safe(letter.id, _WHOLE)}  {safe(verdict.reason)}"
     yield f"  {safe(f'{verdict.type}: {verdict.message}', _WHOLE)}"
-    yield f"  dead at {safe(letter.text('dead_at'))}, {said.get('attempts', 0)} attempts, {letter.redrives} redrives"
+    yield f"  dead at {safe(letter.text('dead_at'))}, {_attempts(letter)} attempts, {letter.redrives} redrives"
     for name in ("key", "payload_hash", "duplicate_of", "conflicts_with", "size", "offset", *_ORIGIN):
         if said.get(name) is not None:
             yield f"  {name:<14}{safe(letter.text(name), _WHOLE)}"
@@ -86,6 +86,10 @@ def letter_page(letter: Letter) -> Iterator[str]:
     members = find_members(letter.line) or {}
     body = next((members[name] for name in (b"job", b"raw", b"raw_base64") if name in members), b"")
     yield safe(body.decode("utf-8", "backslashreplace"), len(body) + 1)
+
+
+def _attempts(letter: Letter) -> str:
+    return safe(letter.text("attempts") or "0", 10)
 
 
 def _attempt(entry: Mapping[str, object]) -> str:

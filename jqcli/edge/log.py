@@ -15,6 +15,7 @@ from jqcli.core.change import TROUBLE, Change
 from jqcli.core.printed import LINE_MOST
 from jqcli.core.record import timestamp
 from jqcli.edge.line import to_json
+from jqcli.edge.target import open_target
 from jqcli.edge.terminal import is_ready
 from jqcli.errors import FileError
 
@@ -50,9 +51,9 @@ class LineFile:
         self._kept = b""
         self._left_out = 0
         # Without waiting, or a pipe that nobody reads would keep the run from beginning.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_TRUNC if fresh else os.O_APPEND)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | (os.O_TRUNC if fresh else os.O_APPEND)
         try:
-            self._fd = os.open(path, flags, 0o666)
+            self._fd = open_target(path, flags, 0o666)
         except OSError as error:
             why = (
                 "nobody reads from this pipe; start its reader first" if error.errno == errno.ENXIO else error.strerror

@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jqcli.core.lookup import Lookup, entry
-from jqcli.edge.dlq import Letters
+from jqcli.edge.dlq import Letters, mark_replaced
 from jqcli.edge.letter import LetterFile, LetterFiles
 from jqcli.edge.redrive_log import Header, RedriveLog, log_path, merged_line, new_path
 from jqcli.edge.sync import sync_file, sync_folder
 from jqcli.edge.tail import cut_torn_tail
+from jqcli.edge.target import resolve
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ _COPY_BYTES = 1 << 20
 
 def tidy(path: str) -> bool:
     """Finish what a dead redrive left of its work; tell whether a living one is at work, which is left alone."""
-    dlq = os.path.realpath(path)
-    if not os.path.exists(log_path(dlq)):
+    if not os.path.exists(log_path(os.path.realpath(path))):
         return False
     try:
-        log = RedriveLog(dlq)
+        log = RedriveLog(resolve(path))
     except LockedError:
         return True
     with log:
@@ -57,7 +57,7 @@ def merge(log: RedriveLog) -> None:
 
 def drop_letters(path: str, choice: Choice) -> int:
     """Remove the letters that are asked for from a DLQ; return how many. Raises LockedError while it is retried."""
-    dlq = os.path.realpath(path)
+    dlq = resolve(path)
     with RedriveLog(dlq) as log:
         merge(log)
         file = LetterFile(dlq)
@@ -103,6 +103,7 @@ def _replace(log: RedriveLog, end: int, new: BinaryIO) -> None:
             log.sync()
             os.replace(new_path(log.dlq), log.dlq)
             sync_folder(log.dlq)
+            mark_replaced(fd)
     finally:
         dlq.close()  # which removes an empty one
 
@@ -147,7 +148,10 @@ def _sync_results(path: str) -> None:
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Open a file that is made anew: one that is there may be open, or be owned, elsewhere."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, flags | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _read_from(fd: int, offset: int) -> Iterator[bytes]:

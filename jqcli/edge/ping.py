@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _ANSWER_LIMIT = 5.0  # seconds for one request
 _END_LIMIT = 10.0  # seconds that the end of a run waits for its ping
 _TRIES = 3
+_START = "start"
 
 
 class Ping:
@@ -45,7 +46,8 @@ class Ping:
         self._rid = str(uuid.uuid4())
         self._body = b"{}"
         self._problem = ""
-        self._thread = self._send("start")
+        self._is_ending = False
+        self._thread = self._send(_START)
 
     def update(self, snapshot: Snapshot) -> None:
         """Do nothing: a monitor wants to hear of beginnings and ends."""
@@ -59,6 +61,7 @@ class Ping:
         """Say how the run ended; takes 10 s at most."""
         deadline = time.monotonic() + _END_LIMIT
         self._thread.join(_END_LIMIT / 2)
+        self._is_ending = True
         self._thread = self._send(str(exit_code))
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._thread.is_alive():
@@ -78,6 +81,8 @@ class Ping:
         headers = {"User-Agent": f"jq-run/{__version__}", "Content-Type": "application/json"}
         request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - the settings take http alone
         for _ in range(_TRIES):
+            if word == _START and self._is_ending:  # a monitor would wait for the end of a run that is over
+                return
             try:
                 with urllib.request.urlopen(request, timeout=_ANSWER_LIMIT) as answer:  # noqa: S310 - see above
                     answer.read(1000)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from jqcli.core.tally import Snapshot
 
 
+_NOT_SAID = ("busy", "histogram", "latencies")  # in JSON: they are for metrics and the report
+
+
 class Screen(Protocol):
     """Something that shows snapshots of a run; it never raises and never stops the run."""
 
@@ -139,7 +142,7 @@ def _progress(snapshot: Snapshot) -> list[str]:
 
 def json_line(snapshot: Snapshot) -> str:
     """Return the snapshot as one JSON object in ASCII."""
-    fields = {name: value for name, value in asdict(snapshot).items() if name not in ("busy", "histogram")}
+    fields = {name: value for name, value in asdict(snapshot).items() if name not in _NOT_SAID}
     endless = [name for name, value in fields.items() if isinstance(value, float) and not isfinite(value)]
     # Not orjson: it writes C1 controls and bidi marks as they are, and refuses lone surrogates.
     return json.dumps(fields | dict.fromkeys(endless), separators=(",", ":"))

@@ -245,6 +245,8 @@ class ResultsStream:
                 if self._spot == len(data):
                     del self._outbox[0]
                     self._spot = 0
+        except BlockingIOError:  # somebody has set it not to block, and another one was faster
+            return True
         except OSError as error:
             self._cut_torn()
             self._outbox.clear()

@@ -8,6 +8,8 @@ import stat
 
 from jqcli.errors import FileError
 
+PLANTED = "is a symbolic link in a folder that everybody may write to, and not yours; name the file itself"
+
 
 def open_target(path: str, flags: int, mode: int = 0) -> int:
     """Return a descriptor of the file at `path`, closed on exec; raises OSError, or FileError for a planted link.
@@ -19,11 +21,24 @@ def open_target(path: str, flags: int, mode: int = 0) -> int:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-    if is_planted(os.lstat(path), os.stat(os.path.dirname(path) or "."), os.geteuid()):
-        raise FileError(
-            f"{path}: is a symbolic link in a folder that everybody may write to, and not yours; name the file itself"
-        )
+    if is_planted_link(path):
+        raise FileError(f"{path}: {PLANTED}")
     return os.open(path, flags | os.O_CLOEXEC, mode)
+
+
+def resolve(path: str) -> str:
+    """Return where the file is that is to be replaced; raises OSError, or FileError for a planted link."""
+    if is_planted_link(path):
+        raise FileError(f"{path}: {PLANTED}")
+    return os.path.realpath(path)
+
+
+def is_planted_link(path: str) -> bool:
+    """Tell whether a path is a link that somebody else may have put there; raises OSError.
+
+    Nothing in between is looked at.
+    """
+    return os.path.islink(path) and is_planted(os.lstat(path), os.stat(os.path.dirname(path) or "."), os.geteuid())
 
 
 def is_planted(link: os.stat_result, folder: os.stat_result, user: int) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
+
+from jqcli.edge.target import PLANTED, is_planted_link
 
 FOR_ALL = 0o666  # less the umask
 OWN = 0o600
@@ -11,7 +14,7 @@ OWN = 0o600
 
 def replace_file(path: str, data: bytes, mode: int = FOR_ALL) -> None:
     """Put `data` where `path` leads, by rename; nothing is synced. Raises OSError, and leaves nothing behind then."""
-    target = os.path.realpath(path)
+    target = _resolve(path)
     fd, temporary = _open_temporary(target, mode)
     try:
         try:
@@ -29,9 +32,16 @@ def replace_file(path: str, data: bytes, mode: int = FOR_ALL) -> None:
 
 def try_file(path: str) -> None:
     """Raise OSError where `replace_file` could not write at this path now."""
-    fd, temporary = _open_temporary(os.path.realpath(path), OWN)
+    fd, temporary = _open_temporary(_resolve(path), OWN)
     os.close(fd)
     os.unlink(temporary)
+
+
+def _resolve(path: str) -> str:
+    """Return where a path leads; raises OSError, for a planted link too."""
+    if is_planted_link(path):
+        raise PermissionError(errno.EPERM, PLANTED, path)
+    return os.path.realpath(path)
 
 
 def _open_temporary(target: str, mode: int) -> tuple[int, str]:

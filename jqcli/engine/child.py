@@ -52,7 +52,7 @@ class Child:
             if ear is not None:
                 ear.shut()
         self.pid = self._process.pid
-        self.death_fd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+        self.death_fd = _open_pidfd(self.pid)
         self._decoder = Decoder(frame_limit)
         self._outbox = bytearray()
         self.heard_at = self.sent_at = time.monotonic()
@@ -221,3 +221,13 @@ class Child:
     def _break(self) -> None:
         self.is_broken = True
         self._outbox.clear()
+
+
+def _open_pidfd(pid: int) -> int | None:
+    """Return a descriptor that tells of a process's death; None where there is no such thing, or it is not given."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # an older kernel, a container that forbids it, or no descriptor left: its end is looked for
+        return None

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jqcli.errors import HandlerLoadError, StopNow, suggest
-from jqcli.policy import Policy
+from jqcli.policy import ATTRIBUTE, Policy
 
 if TYPE_CHECKING:
     import logging
@@ -110,7 +110,7 @@ def _put_on_path(folder: str) -> None:
 
 
 def _make_handler(spec: str, target: Any) -> Handler:
-    policy = getattr(target, "__jqcli_policy__", Policy())
+    policy = getattr(target, ATTRIBUTE, Policy())
     stack = ExitStack()
     if isinstance(target, type):
         try:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from jqcli.core.codec import KEY_SIZE
 from jqcli.core.event import Answer, Ended, Event, Failed, Finished, Returned, Unprepared
+from jqcli.core.prepare import ID_SIZE
 from jqcli.core.record import status_of
 from jqcli.engine import frame
 from jqcli.engine.failure import unpack_failure
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from jqcli.core.effect import Limits, Work
     from jqcli.engine.cause import Cause
 
-_KEY = 16
-_OWN_ID = 8
 _BASES = ("builtins.Exception", "builtins.BaseException", "builtins.object")
 
 
@@ -251,7 +251,7 @@ class Ledger:
         batch, lines, has_hashes, has_ids = frame.PREPARED.unpack_from(body)
         at = frame.PREPARED.size
         parts: list[bytes] = []
-        for size in (_KEY * lines, _KEY * lines * has_hashes, _OWN_ID * lines * has_ids):
+        for size in (KEY_SIZE * lines, KEY_SIZE * lines * has_hashes, ID_SIZE * lines * has_ids):
             parts.append(body[at : at + size])
             at += size
         keys, hashes, own_ids = parts
@@ -259,7 +259,7 @@ class Ledger:
         work = self.preparing.pop(batch, None)
         if work is None:
             return []  # it was taken back while it was prepared
-        if lines != work.lines or len(own_ids) != _OWN_ID * lines * has_ids or at > len(body):
+        if lines != work.lines or len(own_ids) != ID_SIZE * lines * has_ids or at > len(body):
             raise FrameError(f"{lines} keys for {work.lines} lines")
         self.held[batch] = lines
         return [Answer(batch, keys, hashes, own_ids, notes)]

@@ -1,7 +1,6 @@
-"""The worker's side: holds prepared batches and makes one attempt after the other.
+"""The worker's side: holds prepared batches and makes one attempt after the other; what came of them says its `teller`.
 
-Laws kept here: a handler's exception becomes a value at one place (`_except`), and a finished record is in the
-shared memory before the next attempt begins, so it survives this process.
+Law: a finished record is in the shared memory before the next attempt begins, so it survives this process.
 
 The loop in `_run` is the fast path. It stands in one function because each call in it would cost a tenth of what
 it does for a small job; everything that is not plain leaves it at once.
@@ -13,8 +12,6 @@ import gc
 import os
 import time
 from array import array
-from collections import Counter
-from contextlib import suppress
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +21,16 @@ from jqcli.core.codec import read_line
 from jqcli.core.exact import load_exact
 from jqcli.core.prepare import Lines, Prepared, id_text, key_member, prepare
 from jqcli.engine import frame
-from jqcli.engine.failure import describe_failure, message_of, pack_failure
 from jqcli.engine.frame import Kind, pack
 from jqcli.engine.handler import Context
-from jqcli.engine.memory import HEAD, PAGE_SIZE, READING, REVOKED, RUNNING, Writer
-from jqcli.engine.result import UnserializableError, dump_result
+from jqcli.engine.memory import HEAD, READING, REVOKED, RUNNING, Writer
+from jqcli.engine.teller import Run, Teller, make_tail
 from jqcli.engine.voice import name_job
-from jqcli.errors import Skip, StopNow
 from jqcli.model import NO_ASKS, Asks, Job, Line
 from jqcli.policy import DEFAULTS, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from jqcli.engine.handler import Handler
     from jqcli.engine.setup import Setup
@@ -43,40 +38,11 @@ if TYPE_CHECKING:
 
 # A finished record is told after 50 ms at latest.
 TELL_NS = 50_000_000
-_ROOM_WAIT = 0.0005  # seconds between two looks for room in the shared memory
-_LARGE = PAGE_SIZE // 2  # a record over this goes as a frame of its own
 _NULL = b"null"
 # Ends of the records of first attempts, by microseconds: most jobs are short, and formatting a float costs 0.2 µs.
 _TAILS = [b',"attempts":1,"duration":%.6f}\n' % (us / 1e6) for us in range(1000)]
 _NULL_TAILS = [_NULL + tail for tail in _TAILS]
-
-
-class _Run:
-    """One run: the indexes of a prepared batch to go through, and the attempt of each where it is not the first.
-
-    `probes` are those of them that are a breaker's probes.
-    """
-
-    def __init__(
-        self,
-        batch: int,
-        prepared: Prepared,
-        order: Sequence[int],
-        attempts: Sequence[int] | None = None,
-        probes: Collection[int] = (),
-    ) -> None:
-        self.batch = batch
-        self.prepared = prepared
-        self.order = order
-        self.attempts = attempts
-        self.probes = probes
-        self.told = 0
-        self.failed = 0
-        self.skipped = 0
-        self.durations: list[int] = []
-
-
-_NOTHING_FOUND: tuple[_Run | None, int, tuple[bytes, str, int] | None] = None, 0, None
+_NOTHING_FOUND: tuple[Run | None, int, tuple[bytes, str, int] | None] = None, 0, None
 
 
 class Runner:
@@ -94,18 +60,18 @@ class Runner:
         self._handlers = handlers
         self._writer = writer
         self._send = send
+        self._teller = Teller(setup, writer, send)
         self._held: dict[int, Prepared] = {}
         self._is_revoked = False
-        self._running: _Run | None = None
+        self._running: Run | None = None
         self._found = _NOTHING_FOUND
         self._voice = voice
         if voice is not None:
             voice.find_job = self.find_job
         self._announced = b""
         self._mark = "m" + os.urandom(8).hex()
-        self._head = b'{"id":%b,"key":"' + setup.tag.encode() + b':%b","status":'
         # A plain head is these with an id and a key in between; joining them is a third faster than `%`.
-        self._start, self._middle, self._end = (self._head + b'"completed","result":').split(b"%b")
+        self._start, self._middle, self._end = (self._teller.head + b'"completed","result":').split(b"%b")
         self._deed = {
             Kind.PREPARE: self._announce,
             Kind.LINES: self._prepare,
@@ -129,17 +95,17 @@ class Runner:
         run = self._running
         if run is None:
             return None
-        spot = run.told + run.failed + len(run.durations)  # each attempt that ended is one of these
+        spot = run.spot
         if spot >= len(run.order):
             return None
         last_run, last_spot, job = self._found
         if job is None or run is not last_run or spot != last_spot:  # a print is many writes
             index = run.order[spot]
-            job = name_job(run.prepared.ids[index], self._key_of(run, index), _attempt_of(run, spot))
+            job = name_job(run.prepared.ids[index], self._key_of(run, index), run.attempt(spot))
             self._found = run, spot, job
         return job
 
-    def _key_of(self, run: _Run, index: int) -> str:
+    def _key_of(self, run: Run, index: int) -> str:
         # As it stands in the record, between quotes and maybe with another member behind it.
         key = orjson.loads(b'{"key":"%b"}' % run.prepared.keys[index])["key"]
         return f"{self._setup.tag}:{key}"
@@ -181,9 +147,9 @@ class Runner:
         batch = frame.BATCH.unpack_from(body)[0]
         prepared = self._held.pop(batch)
         if len(body) > frame.BATCH.size:
-            self._run(_Run(batch, prepared, array("I", body[frame.BATCH.size :])))
+            self._run(Run(batch, prepared, array("I", body[frame.BATCH.size :])))
         else:
-            self._run(_Run(batch, prepared, range(len(prepared.payloads))))
+            self._run(Run(batch, prepared, range(len(prepared.payloads))))
 
     def _run_jobs(self, body: bytes) -> None:
         """Run jobs that were ruled before: each with source, line number, attempt, whether it probes, and bytes."""
@@ -205,10 +171,11 @@ class Runner:
                 probes.append(len(attempts))
             attempts.append(attempt)
             at += size
-        self._run(_Run(batch, prepared, range(len(attempts)), attempts, probes))
+        self._run(Run(batch, prepared, range(len(attempts)), attempts, probes))
 
-    def _run(self, run: _Run) -> None:  # noqa: C901, PLR0912, PLR0915 - the fast path, see the top
-        writer, words, clock, dumps = self._writer, self._writer.words, time.monotonic_ns, orjson.dumps
+    def _run(self, run: Run) -> None:  # noqa: C901, PLR0912, PLR0915 - the fast path, see the top
+        writer, words, teller = self._writer, self._writer.words, self._teller
+        clock, dumps = time.monotonic_ns, orjson.dumps
         max_result, tails, null_tails = self._setup.max_result, _TAILS, _NULL_TAILS
         table_size = len(tails) if run.attempts is None else 0
         call, arguments = self._bind(run)
@@ -230,7 +197,7 @@ class Runner:
                 result = call(argument)
             except BaseException as error:  # noqa: BLE001 - an attempt's failure is a value, whatever it is
                 writer.head = at
-                self._except(run, spot, error, clock() - now)
+                teller.take_error(run, spot, error, clock() - now)
                 at, write, end = writer.head, writer.write, clock()
             else:
                 end = clock()
@@ -243,7 +210,7 @@ class Runner:
                     try:
                         text = dumps(result)
                         if result is None or (len(text) <= max_result and text.find(_NULL) < 0):
-                            record = head + text + (tails[us] if us < table_size else _make_tail(run, spot, us))
+                            record = head + text + (tails[us] if us < table_size else make_tail(run, spot, us))
                     except TypeError:
                         pass
                 try:
@@ -252,9 +219,9 @@ class Runner:
                 except (TypeError, ValueError):  # not plain, or more than there is room for
                     writer.head = at
                     if record is None:
-                        self._put_careful(run, spot, result, us)
+                        teller.put_careful(run, spot, result, us)
                     else:
-                        self._put(run, spot, record)
+                        teller.put(run, spot, record)
                     at, write, end = writer.head, writer.write, clock()
             # Behind every attempt, and behind the words that say so: see `Worker.next_step`. It costs 11 ns.
             if end >= tell_at or words[REVOKED]:
@@ -262,22 +229,22 @@ class Runner:
                 if words[REVOKED]:
                     self._stop(run, spot + 1)
                     return
-                self._tell(run, spot + 1, is_last=False)
+                teller.tell(run, spot + 1, is_last=False)
                 end = clock()
                 tell_at = end + TELL_NS
             now = end
         writer.head = at
         words[RUNNING] = 0
-        self._tell(run, len(heads), is_last=True)
+        teller.tell(run, len(heads), is_last=True)
 
-    def _bind(self, run: _Run) -> tuple[Callable[[Any], Any], Sequence[Any]]:
+    def _bind(self, run: Run) -> tuple[Callable[[Any], Any], Sequence[Any]]:
         """Return what to call and its arguments by index: the handler and the payloads where nothing else is asked."""
         default = self._handlers[None]
         if not default.wants_ctx and not run.prepared.asks:
             return default.call, run.prepared.payloads
         return (lambda index: self._call(run, index)), range(len(run.prepared.payloads))
 
-    def _call(self, run: _Run, index: int) -> Any:
+    def _call(self, run: Run, index: int) -> Any:
         asks = run.prepared.asks.get(index, NO_ASKS)
         handler = self._handlers[asks.handler]
         payload = run.prepared.payloads[index]
@@ -285,7 +252,7 @@ class Runner:
             return handler.call(payload)
         return handler.call(payload, self._make_context(run, index, asks, handler))
 
-    def _make_context(self, run: _Run, index: int, asks: Asks, handler: Handler) -> Context:
+    def _make_context(self, run: Run, index: int, asks: Asks, handler: Handler) -> Context:
         asked = Policy(max_attempts=asks.max_attempts, timeout=asks.timeout)
         policy = asked.over(handler.policy).over(DEFAULTS)
         ends = (None if policy.timeout is None else time.time() + policy.timeout, self._setup.deadline_at)
@@ -301,87 +268,12 @@ class Runner:
             is_probe=index in run.probes,
         )
 
-    def _except(self, run: _Run, spot: int, error: BaseException, duration: int) -> None:
-        """Turn what a handler raised into a value: a skipped record or a failure."""
-        if isinstance(error, StopNow):
-            raise error
-        if isinstance(error, Skip):
-            us = duration // 1000
-            run.durations.append(us)
-            reason = b'"skipped","reason":%b%b' % (orjson.dumps(message_of(error)), _make_tail(run, spot, us))
-            self._put(run, spot, self._head_of(run, spot) + reason)
-            run.skipped += 1
-            return
-        self._fail(run, spot, error, duration)
-
-    def _head_of(self, run: _Run, spot: int) -> bytes:
-        index = run.order[spot]
-        return self._head % (run.prepared.ids[index], run.prepared.keys[index])
-
-    def _fail(self, run: _Run, spot: int, error: BaseException, duration: int) -> None:
-        failure = describe_failure(error, duration / 1e9)
-        run.failed += 1
-        self._send(pack(Kind.FAILED, frame.FAILED.pack(run.batch, spot), pack_failure(failure)))
-        self._writer.mark(spot + 1)
-
-    def _put_careful(self, run: _Run, spot: int, result: Any, us: int) -> None:
-        """Put the record of a result that orjson refuses, or that wants a second look."""
-        try:
-            text = dump_result(result, self._setup.max_result)
-        except UnserializableError as error:
-            run.durations.pop()  # a failure tells its own
-            self._fail(run, spot, error, us * 1000)
-            return
-        end = _make_tail(run, spot, us)
-        self._put(run, spot, b'%b"completed","result":%b%b' % (self._head_of(run, spot), text, end))
-
-    def _put(self, run: _Run, spot: int, record: bytes) -> None:
-        """Put a record for which there may be no room right now, or which is larger than there ever is."""
-        if len(record) > _LARGE:
-            self._tell_before(run, spot)
-            self._send(pack(Kind.RECORD, frame.BATCH.pack(run.batch), record))
-            self._writer.mark(spot + 1)
-            return
-        with suppress(ValueError):
-            self._writer.put(record)
-            return
-        self._writer.words[RUNNING] = 0  # the attempt is over; waiting for the parent is no part of it
-        self._tell_before(run, spot)
-        while not self._writer.can_turn:
-            time.sleep(_ROOM_WAIT)
-        self._writer.turn()
-        self._writer.put(record)
-        self._writer.words[RUNNING] = run.batch + 1
-
-    def _tell_before(self, run: _Run, spot: int) -> None:
-        """Tell of what was before an attempt that ended; its own duration goes with its record."""
-        own = run.durations.pop()
-        self._tell(run, spot, is_last=False)
-        run.durations.append(own)
-
-    def _tell(self, run: _Run, spot: int, *, is_last: bool) -> None:
-        completed = spot - run.told - run.failed - run.skipped
-        head = frame.TOLD.pack(run.batch, spot, self._writer.words[HEAD], completed, run.skipped, is_last)
-        durations = orjson.dumps(list(Counter(run.durations).items()))
-        run.told, run.failed, run.skipped = spot, 0, 0
-        run.durations.clear()
-        self._writer.mark(spot)
-        self._send(pack(Kind.TOLD, head, durations))
-
-    def _stop(self, run: _Run, spot: int) -> None:
+    def _stop(self, run: Run, spot: int) -> None:
         """Give the rest of this batch and all others back; what is in the channel before the RESUME is stale."""
         words = self._writer.words
         words[RUNNING] = 0
-        self._tell(run, spot, is_last=False)
+        self._teller.tell(run, spot, is_last=False)
         self._held.clear()
         self._is_revoked = True
         words[REVOKED] = 0
         self._send(pack(Kind.STOPPED))
-
-
-def _make_tail(run: _Run, spot: int, us: int) -> bytes:
-    return b',"attempts":%d,"duration":%.6f}\n' % (_attempt_of(run, spot), us / 1e6)
-
-
-def _attempt_of(run: _Run, spot: int) -> int:
-    return 1 if run.attempts is None else run.attempts[run.order[spot]]

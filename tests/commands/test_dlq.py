@@ -248,6 +248,35 @@ def test_the_summary_is_the_default_and_shows_no_control_byte(letters):
     assert "\x1b" not in out + dlq("list", "d.jsonl")[1] + dlq("show", "eee", "d.jsonl")[1]
 
 
+def test_a_name_of_a_handler_that_no_file_can_have_is_not_trusted():
+    said = letter("1").rstrip("}\n") + ',"handler":"a\\u0000b.py:do","cwd":"/"}\n'
+    write("d.jsonl", said)
+    code, out, err = dlq("d.jsonl")
+    assert (code, err) == (0, "")
+    assert "-H HANDLER" in out
+    assert dlq("retry", "d.jsonl")[0] == 2
+
+
+def test_the_summary_for_programs_shows_no_control_byte_either():
+    """People see it at a terminal, too, and `\\x9b` begins an escape there."""
+    write("d.jsonl", letter("1").replace('\\"job\\":1,}', "\x9b2J\u202e"))
+    code, out, _ = dlq("--json", "d.jsonl")
+    assert (code, json.loads(out)["message"]) == (0, "\x9b2J\u202e")
+    assert out.isascii()
+
+
+@pytest.mark.parametrize("member", ["attempts", "redrives", "dead_at", "tenant", "history"])
+def test_no_member_of_a_letter_drives_a_terminal_whatever_it_is(member):
+    """A file of letters may come from anybody."""
+    hostile = '"\\u001b[2J\\u009b"'
+    value = f'[{{"attempt":{hostile},"at":{hostile}}}]' if member == "history" else hostile
+    write("d.jsonl", letter("1").rstrip("}\n") + f',"{member}":{value}}}\n')
+    for words in (["d.jsonl"], ["list", "d.jsonl"], ["show", "a", "d.jsonl"]):
+        code, out, err = dlq(*words)
+        assert (code, err) == (0, "")
+        assert not {"\x1b", "\x9b"} & set(out)
+
+
 def test_show_shows_all_of_a_letter(letters):
     code, out, _ = dlq("show", "b", "d.jsonl")
     assert code == 0

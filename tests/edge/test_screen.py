@@ -51,12 +51,13 @@ def test_plain_names_a_state_other_than_running_and_no_unknown_end():
 def test_json_is_one_object_a_line_with_the_fields_of_the_snapshot():
     stream = io.StringIO()
     screen = open_screen("json", stream, "t")
-    screen.update(take_snapshot(HOSTILE, rate=inf, mean_rate=nan))
+    screen.update(take_snapshot(HOSTILE, rate=inf, mean_rate=nan, latencies={7: 1}))
     (line,) = stream.getvalue().splitlines()
     fields = json.loads(line)
     assert (fields["read"], fields["rate"], fields["mean_rate"]) == (12345, None, None)
     assert fields["workers"][1]["job"] == fields["errors"][0]["message"] == HOSTILE
     assert line.isascii()
+    assert not {"busy", "histogram", "latencies"} & fields.keys()  # how latencies are kept is nobody's business
     assert screen.interval == 1
 
 

@@ -8,8 +8,9 @@ from contextlib import nullcontext
 
 import pytest
 
-from jqcli.edge import sync
-from jqcli.edge.sink import UNNUMBERED, ResultsFile
+from jqcli.edge import failpoint, sync
+from jqcli.edge.failpoint import Failpoint
+from jqcli.edge.sink import UNNUMBERED, ResultsFile, ResultsStream
 from jqcli.edge.tail import cut_torn_tail
 from jqcli.errors import FileError
 
@@ -165,3 +166,17 @@ def test_a_file_is_not_closed_under_a_sync(tmp_path, monkeypatch):
     closing.join(60)
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
+
+
+def test_a_stream_that_does_not_block_and_takes_nothing_is_written_to_again(monkeypatch):
+    """Whoever shares it may fill it between the look and the write."""
+    reader, writer = os.pipe()
+    try:
+        stream = ResultsStream(writer, "stdout")
+        monkeypatch.setattr(failpoint, "_armed", Failpoint("stream.write", 1, "EAGAIN"))
+        stream.append(1, [record(1)])
+        assert stream.flush() is False
+        assert os.read(reader, 1000) == record(1)
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -8,7 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from jqcli.core.choice import Choice
+from jqcli.edge.log import LineFile
+from jqcli.edge.merge import drop_letters
 from jqcli.edge.target import is_planted, open_target
+from jqcli.edge.whole import replace_file, try_file
 from jqcli.errors import FileError
 
 US, ROOT, OTHER = 1000, 0, 1001
@@ -51,6 +55,23 @@ def test_a_planted_link_is_refused_and_its_target_not_made(shared, tmp_path):
     with pytest.raises(FileError, match="symbolic link"):
         open_target(str(shared / "dlq.jsonl"), os.O_RDWR | os.O_CREAT, 0o600)
     assert not (tmp_path / "target").exists()
+
+
+def test_whoever_writes_or_replaces_a_file_refuses_a_planted_link(shared, tmp_path):
+    """Fault 44. To look where a link leads, and to replace that, would get around the kernel's own guard."""
+    target, link = tmp_path / "target", shared / "link"
+    target.write_text("theirs")
+    link.symlink_to(target)
+    with pytest.raises(OSError, match="symbolic link"):
+        replace_file(str(link), b"ours")
+    with pytest.raises(OSError, match="symbolic link"):
+        try_file(str(link))
+    for fresh in (False, True):
+        with pytest.raises(FileError, match="symbolic link"):
+            LineFile(str(link), lambda _: None, fresh=fresh)
+    with pytest.raises(FileError, match="symbolic link"):
+        drop_letters(str(link), Choice())
+    assert (target.read_text(), link.is_symlink()) == ("theirs", True)
 
 
 @pytest.mark.parametrize("mode", [PRIVATE, STICKY])

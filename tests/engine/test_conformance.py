@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -906,6 +907,34 @@ def test_workers_that_cannot_load_their_handlers_any_more_are_reported_lost(tmp_
         assert "vanishing.py" in bench.lost[0]
 
 
+MOODY = """
+import os, pathlib
+moods = pathlib.Path(__file__).with_name("moods")
+mood, *rest = moods.read_text().split()
+moods.write_text(" ".join(rest))
+if mood == "die":
+    os._exit(7)
+if mood != "ok":
+    raise RuntimeError(mood)
+def work(payload):
+    os._exit(1)
+"""
+
+
+def test_of_workers_that_cannot_load_their_handlers_the_last_time_is_told_of_and_not_an_earlier_one(tmp_path):
+    path = tmp_path / "moody.py"
+    path.write_text(MOODY)
+    (tmp_path / "moods").write_text("ok once ok die die")
+    bench = open_bench(Pool, {None: (f"{path}:work", Policy())})
+    with closing(bench):
+        bench.engine.start(lambda: True)
+        bench.run_all([1])
+        bench.wait(lambda: bench.engine.rows(time.monotonic(), lambda *_: "")[0].state == "idle")  # after "once"
+        bench.prepare([1])
+        bench.wait(lambda: bench.lost)
+        assert bench.lost == ["the worker ended with exit code 7 while it loaded the handlers"]
+
+
 def test_closing_at_once_charges_nobody_and_keeps_what_was_finished(pool):
     batch = pool.prepare([{"do": "none"}, {"do": "none"}, {"do": "sleep", "seconds": 600}, {"do": "none"}])
     pool.wait(lambda: any(row.job == "2" for row in pool.engine.rows(time.monotonic(), lambda _, index: str(index))))
@@ -925,8 +954,16 @@ def test_a_worker_that_prints_damages_nothing(pool, capfd):
     assert "on stdout" not in capfd.readouterr().out
 
 
-def test_where_the_kernel_has_no_pidfd_a_death_is_noticed_all_the_same(handlers, monkeypatch):
-    monkeypatch.delattr(os, "pidfd_open")
+def refuse(_):
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["no such call", "not allowed, as in some containers"])
+def test_where_no_pidfd_can_be_had_a_death_is_noticed_all_the_same(handlers, monkeypatch, is_there):
+    if is_there:
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+    else:
+        monkeypatch.delattr(os, "pidfd_open")
     bench = open_bench(Pool, specs_of(handlers))
     with closing(bench):
         bench.engine.start(lambda: True)

@@ -79,7 +79,7 @@ def test_a_finished_command_calls_nothing_says_so_and_gives_the_same_code(folder
 
 
 def test_a_finished_command_without_dead_letters_says_in_one_line_that_there_is_nothing_to_do(folder):
-    """DESIGN section 5: it gives the same code, and says in one line that there was nothing to do."""
+    """It gives the same code, and says in one line that there was nothing to do."""
     folder.write("jobs.jsonl", [1, 2])
     folder.run("jobs.jsonl", "-o", "results.jsonl", code=0)
     screen = folder.screen("jobs.jsonl", "-o", "results.jsonl")
@@ -249,7 +249,7 @@ def test_a_file_that_is_not_ours_is_refused_and_not_touched(folder, name, conten
 
 
 def test_where_the_dead_letters_are_not_ours_no_results_file_is_left_behind(folder):
-    """DESIGN section 5: with 65, nothing was touched."""
+    """With 65, nothing was touched."""
     folder.write("jobs.jsonl", [1])
     folder.write("jobs.dlq.jsonl", "name,age\n")
     folder.run("jobs.jsonl", "-o", "results.jsonl", code=65)

@@ -281,3 +281,13 @@ def test_what_is_replaced_as_a_whole_cannot_be_a_pipe(folder, option):
     folder.write("jobs.jsonl", [{"n": 1}])
     os.mkfifo(folder / "pipe")
     assert "pipe is no regular file" in folder.run("jobs.jsonl", "-o", "r.jsonl", option, "pipe", code=2).err
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--events", "--trace"])
+def test_a_file_that_cannot_be_opened_ends_the_run_before_it_begins_and_leaves_no_letters(folder, option):
+    """A file of letters says that something died."""
+    folder.write("jobs.jsonl", [{"do": "nothing"}])
+    os.mkfifo(folder / "pipe")  # which nobody reads
+    ran = folder.run("jobs.jsonl", "-o", "results.jsonl", option, "pipe", code=74)
+    assert "nobody reads from this pipe" in ran.err
+    assert not (folder / "jobs.dlq.jsonl").exists()

@@ -486,6 +486,46 @@ def test_letters_that_another_run_appends_meanwhile_are_kept(folder):
     assert nothing_is_left_beside(folder)
 
 
+RETRY = ("retry", "-H", "dying.py:do", "-o", "other.jsonl", *ONCE)
+
+
+@pytest.mark.parametrize("words", [RETRY, ("drop", "--all")])
+def test_a_run_goes_on_whose_letters_are_all_retried_or_dropped_meanwhile(folder, words):
+    """The file of letters is gone then, as it would be had nothing died."""
+    child = start_dying(folder)
+    (folder / "mended").write_text("")
+    folder.run("dlq", words[0], "jobs.dlq.jsonl", *words[1:], deed=False, code=0)
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    (folder / "go").write_text("")
+    assert child.wait(60) == 1, child.stderr.read()
+    assert [record["id"] for record in oracle.read_lines(folder / "results.jsonl")] == ["jobs:2"]
+    assert nothing_is_left_beside(folder)
+
+
+def test_a_run_stops_whose_letters_somebody_takes_away(folder):
+    child = start_dying(folder)
+    (folder / "jobs.dlq.jsonl").unlink()
+    (folder / "go").write_text("")
+    assert child.wait(60) == 74
+    assert b"jobs.dlq.jsonl: was removed while this run wrote to it" in child.stderr.read()
+
+
+def start_dying(folder):
+    """Start a run whose first job has died, and whose second one waits for the file `go`."""
+    folder.write("jobs.jsonl", ["die", "wait"])
+    (folder / "dying.py").write_text(
+        "import os, time\n"
+        "def do(payload):\n"
+        "    if payload == 'die' and not os.path.exists('mended'):\n"
+        "        raise KeyError('no')\n"
+        "    while payload == 'wait' and not os.path.exists('go'):\n"
+        "        time.sleep(0.01)\n"
+    )
+    child = folder.start("jobs.jsonl", "-H", "dying.py:do", "-o", "results.jsonl", "-b", "1", *ONCE, deed=False)
+    wait_for(lambda: letters(folder) if (folder / "jobs.dlq.jsonl").exists() else [])
+    return child
+
+
 def test_a_second_retry_waits_for_the_first_where_it_is_told_to(folder):
     bury(folder, [{"n": 0}])
     write_waiting(folder, "return None")

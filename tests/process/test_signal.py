@@ -210,6 +210,19 @@ def test_a_signal_while_the_last_results_wait_for_a_reader_ends_the_run(folder):
     assert child.wait(5) == 143
 
 
+def test_whoever_looks_on_is_told_while_the_last_results_wait_for_a_reader(folder):
+    """A service manager's watchdog takes a run that says nothing for dead; this asks by SIGUSR1 instead."""
+    folder.write("jobs.jsonl", [{"do": "return_large", "size": 300_000}])
+    child = folder.start("jobs.jsonl", *FAST)
+    worker = wait_for(folder.pids)[0]
+    wait_for(lambda: not is_alive(worker))  # the loop is over, only the drain is left
+    child.send_signal(signal.SIGUSR1)
+    os.set_blocking(child.stderr.fileno(), False)
+    assert b"1 read, 1 completed" in wait_for(child.stderr.read, 20)
+    assert len(child.communicate(timeout=60)[0]) > 300_000
+    assert child.returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_handlers_are_being_loaded_ends_the_run(folder, number):
     """A model may take a minute to load; nobody waits that long for Ctrl-C."""

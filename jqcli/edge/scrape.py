@@ -37,11 +37,13 @@ class Endpoint:
             place = f"{address[0]}:{address[1]}"
             raise UsageError(f"--metrics-port: {place} cannot be listened to: {error.strerror or error}") from None
         self._listener.setblocking(False)  # noqa: FBT003 - the standard library's own
-        selector.register(self._listener, selectors.EVENT_READ, lambda _: self._accept())
+        self._is_listening = False
+        self._listen()
 
     def update(self, snapshot: Snapshot) -> None:
         """Keep this moment for those who ask, and hang up on those who dawdle."""
         self._snapshot = snapshot
+        self._listen()
         now = time.monotonic()
         for caller in [caller for caller in self._callers.values() if now > caller.deadline]:
             self._hang_up(caller.channel)
@@ -54,16 +56,29 @@ class Endpoint:
     def close(self) -> None:
         """Close the address and all connections, once."""
         if self._listener.fileno() >= 0:
-            self._selector.unregister(self._listener)
+            self._look_away()
             self._listener.close()
         for channel in list(self._callers):
             self._hang_up(channel)
 
+    def _listen(self) -> None:
+        if not self._is_listening and self._listener.fileno() >= 0:
+            self._selector.register(self._listener, selectors.EVENT_READ, lambda _: self._accept())
+            self._is_listening = True
+
+    def _look_away(self) -> None:
+        if self._is_listening:
+            self._selector.unregister(self._listener)
+            self._is_listening = False
+
     def _accept(self) -> None:
         try:
             channel, _ = self._listener.accept()
-        except OSError:
-            return  # gone again, or no descriptor left: the run needs them more
+        except BlockingIOError:
+            return  # gone again
+        except OSError:  # no descriptor left: the run needs them more, and not to be woken all the time
+            self._look_away()
+            return
         if len(self._callers) >= _MOST_CALLERS:
             channel.close()
             return

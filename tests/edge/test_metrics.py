@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import selectors
 import shutil
 import socket
@@ -226,6 +227,24 @@ def test_dawdlers_and_crowds_do_not_keep_the_endpoint_busy(served):
     assert not endpoint._callers
     for channel in dawdlers:
         channel.close()
+
+
+def test_where_no_descriptor_is_left_nobody_is_woken_again_and_again_and_later_it_is_answered(served):
+    endpoint, port, turn = served
+    endpoint.update(take_snapshot())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        assert endpoint._selector.select(20)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (caller.fileno() + 1, hard))
+        try:
+            for key, mask in endpoint._selector.select(0):
+                key.data(mask)
+            assert not endpoint._selector.select(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not endpoint._callers
+        endpoint.update(take_snapshot())
+        turn(lambda: len(endpoint._callers) == 1)
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it(served):

@@ -33,6 +33,18 @@ def write_whole(fd: int, data: bytes | memoryview, path: str, point: str = "appe
 
 def cut_torn_tail(fd: int, path: str) -> int:
     """Cut a last line that has no newline, as a killed writer leaves it; return how many bytes that were."""
+    try:
+        size, keep = _whole(fd)
+        if keep < size:
+            failpoint.hit("tail.cut")
+            os.ftruncate(fd, keep)
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror} while cutting its torn last line") from error
+    return size - keep
+
+
+def _whole(fd: int) -> tuple[int, int]:
+    """Return the size of a file, and where its last whole line ends."""
     size = os.fstat(fd).st_size
     keep, step = size, 1
     while keep and os.pread(fd, 1, keep - 1) != b"\n":
@@ -40,13 +52,7 @@ def cut_torn_tail(fd: int, path: str) -> int:
         found = os.pread(fd, keep - start, start).rfind(b"\n")
         keep = start + found + 1
         step = _BLOCK
-    if keep < size:
-        try:
-            failpoint.hit("tail.cut")
-            os.ftruncate(fd, keep)
-        except OSError as error:
-            raise FileError(f"{path}: {error.strerror} while cutting its torn last line") from error
-    return size - keep
+    return size, keep
 
 
 def check_tail(fd: int, path: str) -> None:

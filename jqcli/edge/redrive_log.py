@@ -23,10 +23,12 @@ import orjson
 
 from jqcli.core.letter import job_hash_of, result_status_of
 from jqcli.core.lookup import Lookup, entry
+from jqcli.edge import failpoint
 from jqcli.edge.letter import LetterFile
 from jqcli.edge.lock import Patience, find_holder, is_still, lock_for_run
 from jqcli.edge.sync import sync_file
 from jqcli.edge.tail import cut_torn_tail, write_whole
+from jqcli.edge.target import is_laid
 from jqcli.errors import FileError, LockedError
 
 if TYPE_CHECKING:
@@ -144,7 +146,11 @@ class RedriveLog:
 
     def restart(self) -> None:
         """Empty the file for another redrive, still locked."""
-        os.ftruncate(self._fd, 0)
+        try:
+            failpoint.hit("redrive.restart")
+            os.ftruncate(self._fd, 0)
+        except OSError as error:
+            raise FileError(f"{self.path}: {error.strerror}") from error
         self.header, self.merged = None, None
 
     def close(self) -> None:
@@ -211,9 +217,13 @@ def _lock(path: str, dlq: str, patience: Patience) -> int:
             os.close(fd)
             who = f"process {holder}" if holder else "another process"
             raise LockedError(f"{dlq}: is being retried or changed ({who})") from None
-        if is_still(fd, path):
+        if not is_still(fd, path):
+            os.close(fd)
+        elif is_laid(fd, path):
+            os.close(fd)
+            raise FileError(f"{path}: is another user's, in a folder that everybody may write to; remove it")
+        else:
             return fd
-        os.close(fd)
 
 
 def status_at(place: int) -> str:

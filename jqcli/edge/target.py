@@ -50,3 +50,9 @@ def is_planted(link: os.stat_result, folder: os.stat_result, user: int) -> bool:
     if not folder.st_mode & stat.S_IWOTH:
         return False
     return not folder.st_mode & stat.S_ISVTX or link.st_uid not in (user, folder.st_uid)
+
+
+def is_laid(fd: int, path: str) -> bool:
+    """Tell whether another user may have laid an open file where ours would be, in a folder that all may write to."""
+    folder = os.stat(os.path.dirname(path) or ".")
+    return bool(folder.st_mode & stat.S_IWOTH) and os.fstat(fd).st_uid not in (os.geteuid(), folder.st_uid)

@@ -11,6 +11,7 @@ import pytest
 from jqcli.core.choice import Choice
 from jqcli.edge.log import LineFile
 from jqcli.edge.merge import drop_letters
+from jqcli.edge.redrive_log import RedriveLog
 from jqcli.edge.target import is_planted, open_target
 from jqcli.edge.whole import replace_file, try_file
 from jqcli.errors import FileError
@@ -87,3 +88,19 @@ def test_a_link_to_itself_is_an_error_of_the_system(shared):
     (shared / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="symbolic links"):
         open_target(str(shared / "loop"), os.O_RDWR | os.O_CREAT, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+@pytest.mark.parametrize("mode", [STICKY, PRIVATE])
+def test_what_another_user_laid_beside_a_dlq_is_not_taken_for_a_redrive(shared, mode):
+    """Fault 44."""
+    (shared / "dlq.jsonl").write_text("")
+    laid = shared / "dlq.jsonl.redrive"
+    laid.write_text("")
+    os.chown(laid, OTHER, OTHER)
+    shared.chmod(mode)
+    if mode == STICKY:
+        with pytest.raises(FileError, match="is another user's"):
+            RedriveLog(str(shared / "dlq.jsonl"))
+        laid.unlink()
+    RedriveLog(str(shared / "dlq.jsonl")).close()

@@ -450,6 +450,16 @@ def test_a_sync_that_fails_ends_the_retry_and_the_same_command_goes_on(folder, p
     assert nothing_is_left_beside(folder)
 
 
+def test_an_emptying_of_its_file_that_fails_names_it_and_the_same_command_goes_on(folder):
+    bury(folder, [{"n": 1}, {"n": 2}, {"n": 3}])
+    (folder / "round").write_text("1")
+    failed = retry(folder, code=74, JQ_RUN_FAILPOINT="redrive.restart:1:EIO")
+    assert "jobs.dlq.jsonl.redrive: Input/output error" in failed.err
+    retry(folder, code=1)
+    check(folder, retries=2)
+    assert nothing_is_left_beside(folder)
+
+
 def test_another_choice_than_the_killed_one_is_a_redrive_of_its_own(folder):
     bury(folder, [{"n": 2}, {"n": 5}])
     number = 4

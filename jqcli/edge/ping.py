@@ -45,6 +45,7 @@ class Ping:
         self._rid = str(uuid.uuid4())
         self._body = b"{}"
         self._problem = ""
+        self._is_over = False
         self._thread = self._send("start")
 
     def update(self, snapshot: Snapshot) -> None:
@@ -59,6 +60,7 @@ class Ping:
         """Say how the run ended; takes 10 s at most."""
         deadline = time.monotonic() + _END_LIMIT
         self._thread.join(_END_LIMIT / 2)
+        self._is_over = True
         self._thread = self._send(str(exit_code))
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._thread.is_alive():
@@ -77,7 +79,9 @@ class Ping:
         url = parts._replace(path=f"{parts.path.rstrip('/')}/{word}", query=query, fragment="").geturl()
         headers = {"User-Agent": f"jq-run/{__version__}", "Content-Type": "application/json"}
         request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - the settings take http alone
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
+            if number and word == "start" and self._is_over:
+                return  # heard after the end, it would say that the job began once more
             try:
                 with urllib.request.urlopen(request, timeout=_ANSWER_LIMIT) as answer:  # noqa: S310 - see above
                     answer.read(1000)

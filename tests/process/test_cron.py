@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from jqcli.edge.ping import Ping
 from jqcli.edge.systemd import take_notifier
 from tests.command import LIMIT, ROOT, wait_for
 from tests.process.test_seen import WAITING, wait_for_status
@@ -171,7 +172,38 @@ def test_a_monitor_that_does_not_answer_costs_bounded_time_and_no_word(folder):
     assert refused.err == ""
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "file:///etc/passwd", "hc-ping.com/x", "http://", "http://a b"])
+def test_a_monitor_does_not_hear_of_the_start_once_more_after_the_end(monkeypatch):
+    """It would wait for another end, and raise an alarm over a run that ended well."""
+    monkeypatch.setattr("jqcli.edge.ping._ANSWER_LIMIT", 2.0)
+    monkeypatch.setattr("jqcli.edge.ping._END_LIMIT", 1.0)
+    asked, is_over = [], threading.Event()
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(urlsplit(self.path).path)
+            is_over.wait(LIMIT)
+            self.close_connection = True
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        ping = Ping(f"http://127.0.0.1:{server.server_port}", [].append)
+        start = ping._thread
+        ping.say_end(0)
+        start.join(LIMIT)
+        is_over.set()
+        server.shutdown()
+    assert not start.is_alive()
+    assert asked[:2] == ["/start", "/0"]
+    assert "/start" not in asked[1:]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://x/y", "file:///etc/passwd", "hc-ping.com/x", "http://", "http://a b"),
+        *("http://[::1/x", "http://a:99999/", "http://a:b/", "http://:80/"),
+    ],
+)
 def test_a_monitor_is_a_web_address(folder, url):
     folder.write("jobs.jsonl", [{"n": 1}])
     assert "--ping: " in folder.run("jobs.jsonl", *OUTPUT, "--ping", url, code=2).err

@@ -251,10 +251,18 @@ class Claimer:
             record, until = self._find_own(spot, job.key), inf
             if record is None:
                 record, until = self._find_others(job)
+            return None if record is None else self._read(record), until
         except (FileError, LockedError) as error:
             self._go_on_without(error)
             return None, 0.0
-        return None if record is None else read_first(record), until
+
+    def _read(self, record: bytes) -> First:
+        """Return what a record says; what SQLite took for whole may be none all the same."""
+        try:
+            return read_first(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            path = "" if self._store is None else f"{self._store.path}: "
+            raise FileError(f"{path}is damaged (a record in it is none); move it away to begin a new one") from None
 
     def _find_own(self, spot: tuple[int, float] | None, key: bytes) -> bytes | None:
         if spot is None or self._store is None:

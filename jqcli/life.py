@@ -121,8 +121,9 @@ class Lives:
         if data is None:
             self._leave(letter, _TAKEN_OUT)
             return None
-        if spot is None:
-            self._leave(letter, _STRANGE)
+        if spot is None:  # also of a line that lost its id because it is no JSON any more
+            job = read_line(Line("", "", 1, data), self._scheme)
+            self._leave(letter, *((_NO_JOB, job.message) if isinstance(job, Unusable) else (_STRANGE,)))
             return None
         if len(data) > self._max_line:
             self._leave(letter, "of lines longer than --max-line")

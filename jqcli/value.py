@@ -7,6 +7,7 @@ raises ValueError with a text that says what is allowed.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from jqcli.errors import printable, suggest
@@ -161,9 +162,14 @@ def address(value: object) -> tuple[str, int]:
 
 def web_address(value: object) -> str:
     """Return an http or https URL."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and workers need none of it
+
     url = text(value)
     if re.fullmatch(r"https?://[^\s/?#]+[^\s]*", url, re.ASCII | re.IGNORECASE):
-        return url
+        with suppress(ValueError):  # of brackets that are not closed, or of a port that is none
+            parts = urlsplit(url)
+            if parts.hostname and parts.port != 0:
+                return url
     raise ValueError(f"{value!r} is not a URL; write https://hc-ping.com/<uuid>")
 
 

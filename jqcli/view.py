@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from jqcli.core.budget import FLOOR
 from jqcli.core.stop import too_late
 from jqcli.core.tally import FlowState, Snapshot, Tally
 
@@ -31,6 +32,7 @@ class View(NamedTuple):
         """Return all that can be shown at a monotonic moment."""
         tally, dispatch, elapsed, fraction = self.tally, self.dispatch, now - self.started_at, self._fraction
         p50, p95, p99 = tally.percentiles()
+        flow = self._flow(now, is_stopping=state == "stopping")
         return Snapshot(
             elapsed=elapsed,
             read=tally.read,
@@ -49,14 +51,14 @@ class View(NamedTuple):
             rate=tally.rate(),
             mean_rate=(tally.settled - tally.settled_before) / elapsed if elapsed > 0 else 0.0,
             fraction=fraction,
-            eta=self._eta(elapsed, fraction),
+            eta=self._eta(elapsed, fraction, 0 if flow is None else flow.delayed),
             p50=p50,
             p95=p95,
             p99=p99,
             workers=tuple(sorted(self.engine.rows(now, dispatch.label), key=lambda row: row.number)),
             errors=tally.top_errors(_MOST_ERRORS),
             state=state,
-            flow=self._flow(now, is_stopping=state == "stopping"),
+            flow=flow,
             busy=tally.busy,
             error_groups=len(tally.groups),
             histogram=tally.histogram(),
@@ -88,9 +90,17 @@ class View(NamedTuple):
             return fraction * tally.settled / known  # what is read may be all of the input, and have to wait
         return fraction if self.dispatch.is_empty else 0.0
 
-    def _eta(self, elapsed: float, fraction: float | None) -> float | None:
-        """Return in how many seconds all is done, at the pace of this run; None while it has none."""
+    def _eta(self, elapsed: float, fraction: float | None, delayed: int) -> float | None:
+        """Return in how many seconds all is done, at the pace of this run; None while it has none.
+
+        Once the input is at its end, `delayed` retries drain at the floor of their budget, beside what else is left.
+        """
         if fraction is None or fraction >= 1.0:
             return None if fraction is None else 0.0
         own = 1 - self.tally.settled_before / self.tally.settled if self.tally.settled else 0.0
-        return elapsed * (1 - fraction) / (fraction * own) if own > 0 else None
+        at_pace = elapsed * (1 - fraction) / (fraction * own) if own > 0 else None
+        left = self.tally.unfinished + self.dispatch.unruled
+        is_at_end = self.source.ended or (self.limit is not None and self.tally.read >= self.limit)
+        if not delayed or not is_at_end:
+            return at_pace
+        return max(delayed / FLOOR.per_second, (at_pace or 0.0) * (left - delayed) / left)

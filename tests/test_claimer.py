@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -355,6 +357,26 @@ def test_runs_that_are_going_on_read_all_claims_anew_when_those_of_the_dead_were
     one.claim({None: keys(201)})
     assert two.claim({None: keys(200, 201)}) == dict.fromkeys((job(200).key, job(201).key), ELSEWHERE)
     assert two.claim({None: keys(5)}) == {}
+
+
+@pytest.mark.parametrize("damage", [b"\x00\xff", b"{}", b"[]", b'{"id":1,"status":"completed"}'])
+@pytest.mark.parametrize("may_continue", [False, True])
+def test_a_record_that_is_none_is_a_damaged_store(open_run, tmp_path, damage, may_continue):
+    one = open_run(1)
+    one.claim({None: keys(1)})
+    one.note([5], keys(1), None, [record(1)])
+    one.commit(waits=True)
+    with closing(sqlite3.connect(tmp_path / "memory.db")) as outside:
+        outside.execute("update log set records = ?", (damage + b"\n",))
+        outside.commit()
+    two = open_run(2, may_continue=may_continue)
+    assert two.claim({None: keys(1)}) == {job(1).key: REMEMBERED}
+    if may_continue:
+        assert two.find(None, job(1)) == (None, 0.0)
+        assert "memory.db: is damaged" in open_run.warned[0]
+    else:
+        with pytest.raises(FileError, match=r"memory\.db: is damaged"):
+            two.find(None, job(1))
 
 
 def test_what_was_done_and_is_forgotten_is_free_while_the_run_that_did_it_lives(open_run, tmp_path):

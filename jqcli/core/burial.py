@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from jqcli.model import Failure, Job
 
 _HISTORY_BYTES = 512  # of a message in a history: one for each attempt, and thousands of jobs may be waiting
-_KEPT_BYTES = 200
 _NL = orjson.OPT_APPEND_NEWLINE
 
 
@@ -74,11 +73,6 @@ def error_of(failure: Failure) -> dict[str, object]:
     if failure.stacktrace:
         error["stacktrace"] = failure.stacktrace
     return error
-
-
-def kept_error(error: dict[str, object]) -> dict[str, object]:
-    """Return what duplicates that come later are told of a dead job's error: it is kept of each to the end of a run."""
-    return {"type": error.get("type"), "message": shorten(str(error.get("message")), _KEPT_BYTES)}
 
 
 def conflict_error(job: Job, owner: str | int | None) -> dict[str, object]:

@@ -114,11 +114,11 @@ def names_type(name: str, dotted: str) -> bool:
 def moment_of(text: str) -> float | None:
     """Return the Unix seconds of an RFC 3339 moment with a zone; None where it is none.
 
-    >>> moment_of("1970-01-01T00:01:00Z"), moment_of("yesterday")
-    (60.0, None)
+    >>> moment_of("1970-01-01T00:01:00Z"), moment_of("1970-01-01t00:01:00z"), moment_of("yesterday")
+    (60.0, 60.0, None)
     """
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())  # RFC 3339 allows `t` and `z`
     except ValueError:
         return None
     return moment.timestamp() if moment.tzinfo is not None else None

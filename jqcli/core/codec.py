@@ -250,9 +250,9 @@ def _unix_seconds(value: Any) -> float | None:
     if isinstance(value, (int, float)):
         return None if isinstance(value, bool) else value
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.upper())  # RFC 3339 allows `t` and `z`
         return None if moment.tzinfo is None else moment.timestamp()
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, AttributeError, OverflowError):
         return None
 
 

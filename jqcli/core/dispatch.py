@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jqcli.core.aside import NO_ROOM, Aside, Room
 from jqcli.core.backlog import Backlog
 from jqcli.core.batch import Batch, Pending, Sizer
-from jqcli.core.burial import error_of, history_entry, kept_error
+from jqcli.core.burial import error_of, history_entry
 from jqcli.core.duplicate import Duplicates
 from jqcli.core.effect import (
     Attempt,
@@ -241,9 +241,7 @@ class Dispatch:
         """Go past lines that need no record; what an earlier run buried is dead for its duplicates too."""
         self._queue.lines -= len(ruling.passed)
         for key in ruling.dead:
-            first = self._identities.settled.dead.get(key)
-            if first is not None:
-                self._firsts.dead.setdefault(key, first)
+            self._firsts.dead.take_over(key, self._identities.settled.dead)
         return Pass(batch.number, ruling.passed, ruling.statuses)
 
     # Runs end
@@ -320,7 +318,7 @@ class Dispatch:
             place_of(pending), pending.line, job, job.key_text, reason, error, pending.attempts, pending.history
         )
         if job.key in self._identities.taken:
-            self._firsts.dead[job.key] = First(job.id, "dead", error=kept_error(error))
+            self._firsts.dead.add(job.key, job.id, error)
         return [letter, *self._duplicates.settle(job.key, First(job.id, "dead", error=error))]
 
     # What runs next

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jqcli.core.codec import read_line
+from jqcli.core.grave import Graves
 from jqcli.model import First, Job
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Firsts:
         self._taken = queue.taken
         self._find = find
         self._aside = aside
-        self.dead: dict[bytes, First] = {}
+        self.dead = Graves()
 
     def look_up(self, job: Job) -> First | None:
         """Return the settled first of a job's identity."""
@@ -46,8 +47,8 @@ class Firsts:
 
     def of(self, job: Job) -> First | None:
         """Return the first job of an identity: running, dead, or done with its record."""
-        if job.key in self.dead:
-            return self.dead[job.key]
+        if (dead := self.dead.find(job.key)) is not None:
+            return dead
         pending = self._queue.jobs.get(job.key)
         if pending is not None:
             return First(pending.job.id, "running")

@@ -15,7 +15,7 @@ from jqcli.core.prepare import ID_SIZE
 from jqcli.core.settled import claim_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from jqcli.core.dedupe import Identities
     from jqcli.core.event import Answer
@@ -74,7 +74,7 @@ def split_keys(keys: bytes) -> list[bytes]:
     return [keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)]
 
 
-def wanted_of(answer: Answer, identities: Identities, dead: Collection[bytes] = ()) -> dict[str | None, bytes]:
+def wanted_of(answer: Answer, identities: Identities, dead: Container[bytes] = ()) -> dict[str | None, bytes]:
     """Return the identities of a batch that this run would run, by the handler that the line chose.
 
     Left out is what is no job, what this run has taken, contradicts its owner, or is `dead` here, and what a record of

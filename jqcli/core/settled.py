@@ -13,12 +13,11 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from jqcli.core.codec import hash_bytes, hash_unusable
+from jqcli.core.grave import Graves
 from jqcli.core.prepare import ID_SIZE, NO_ID, mark_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from jqcli.model import First
 
 STATUSES = ("completed", "duplicate", "skipped", "dead", "conflict")
 
@@ -107,7 +106,7 @@ class Settled:
 
     records: dict[bytes, int | list[int]] = field(default_factory=dict)
     owners: dict[bytes, bytes] = field(default_factory=dict)
-    dead: dict[bytes, First] = field(default_factory=dict)
+    dead: Graves = field(default_factory=Graves)
     unread: set[bytes] = field(default_factory=set)
     count: int = 0
     _many: dict[bytes, _Many] = field(default_factory=dict)

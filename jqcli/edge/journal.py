@@ -6,10 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from jqcli.core.burial import kept_error
 from jqcli.core.record import Record, find_plain, parse_letter, parse_result, plain_results
 from jqcli.errors import FileError, ForeignFileError, StopNow
-from jqcli.model import First
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,10 +81,9 @@ def _add_letter(letter: Record, at: int, settled: Settled) -> None:
     settled.add(letter.claim, letter.id_json, "conflict" if is_conflict else "dead", at)
     if members["reason"] == "worker_crash" and "job" not in members:
         settled.unread.add(letter.key)
-    if "job" in members and not is_conflict:
-        kept = kept_error(members.get("error", {}))
-        if members["reason"] != "duplicate_of_dead" or letter.key not in settled.dead:
-            settled.dead[letter.key] = First(members["id"], "dead", error=kept)
+    is_first = members["reason"] != "duplicate_of_dead" or letter.key not in settled.dead
+    if "job" in members and not is_conflict and is_first:
+        settled.dead.add(letter.key, members["id"], members.get("error", {}))
 
 
 def _always() -> bool:

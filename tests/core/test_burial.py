@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jqcli.core.burial import LetterHead, conflict_error, error_of, history_entry, kept_error, letter, oversized_letter
+from jqcli.core.burial import LetterHead, conflict_error, error_of, history_entry, letter, oversized_letter
 from jqcli.core.effect import Bury, Place
 from jqcli.core.record import read_first
 from jqcli.model import Failure, First
@@ -76,8 +76,6 @@ def test_what_is_kept_of_many_errors_is_short():
     failure = FAILURE._replace(message="m" * 4096)
     assert len(history_entry(1, 0.0, failure)["message"]) <= 512
     assert error_of(failure)["message"] == failure.message
-    assert len(kept_error(error_of(failure))["message"]) <= 200
-    assert kept_error(error_of(FAILURE)) == ERROR
 
 
 def test_a_conflict_over_a_key_of_megabytes_is_told_in_short():

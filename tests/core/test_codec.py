@@ -391,6 +391,7 @@ def test_a_member_of_the_wrong_kind_is_named(member, value):
         ("not_before", 253_402_300_799.5, 253_402_300_799.5), ("expires", -62_135_596_800, -62_135_596_800.0),
         ("not_before", 12.5, 12.5), ("not_before", -3, -3.0), ("meta", {"a": [1]}, {"a": [1]}),
         ("expires", "2026-01-31T06:00:00Z", datetime(2026, 1, 31, 6, tzinfo=UTC).timestamp()),
+        ("expires", "2026-01-31t06:00:00z", datetime(2026, 1, 31, 6, tzinfo=UTC).timestamp()),
         ("not_before", "2026-01-31T08:00:00.5+02:00", datetime(2026, 1, 31, 6, tzinfo=UTC).timestamp() + 0.5),
     ],
 )  # fmt: skip

@@ -329,7 +329,7 @@ def test_the_same_line_twice_that_died_is_settled_twice_by_its_two_letters():
     settled = Settled()
     for offset, each in enumerate(letters):
         settled.add(each.job.key, json.dumps(each.job.id).encode(), "dead", offset)
-        settled.dead[each.job.key] = First("a", "dead", error={"type": "t", "message": "m"})
+        settled.dead.add(each.job.key, "a", {"type": "t", "message": "m"})
     later = make(settled=settled)
     work, effects = start(later, line, line)
     assert of(effects, Pass) == [Pass(work.batch, [0, 1], {"dead": 2})]
@@ -342,7 +342,7 @@ def test_a_duplicate_of_a_job_that_an_earlier_run_buried_is_buried_with_its_erro
     keys = prepare(Lines(first.data, 1, "", "jobs", 1), SCHEME, mark="no line holds this", with_ids=True).digests
     settled = Settled()
     settled.add(keys, b'"jobs:1"', "dead", 0)
-    settled.dead[keys] = First("jobs:1", "dead", error={"type": "t", "message": "m"})
+    settled.dead.add(keys, "jobs:1", {"type": "t", "message": "m"})
     dispatch = make(settled=settled)
     work, effects = start(dispatch, 7, b"", 7)
     assert of(effects, Pass) == [Pass(work.batch, [0, 1], {"dead": 1, None: 1})]

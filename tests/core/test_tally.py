@@ -78,6 +78,9 @@ def test_groups_of_errors_stay_bounded_and_count_every_failure():
         ("no file /srv/a/1.txt", "no file /home/b.txt"),
         ("id 9f0c11aa22", "id deadbeef"),
         ("at 0x7f00", "at 0xAB12"),
+        ("id 4f3a9c1e-beef-4afe-bcde-00c0ffee0001", "id 01234567-89ab-4def-8123-456789abcdef"),
+        ("charge ch_3MmlLrLkdIwHu7ix0snN0B15", "charge ch_1KpaQrLkdIwHu7iyZsnAbc9D"),
+        ("order 01ARZ3NDEKTSV4RRFFQ69G5FAV", "order 01BX5ZZKBKACTAV9WEVGEMMVRZ"),
         ("line 1, column 7", "line 100, column 8"),
     ],
 )
@@ -88,6 +91,8 @@ def test_failures_that_differ_in_numbers_names_and_paths_look_alike(one, other):
 def test_failures_of_other_types_or_words_do_not_look_alike():
     prints = {fingerprint(kind, text) for kind in ("a.KeyError", "a.ValueError") for text in ("no user", "no file")}
     assert len(prints) == 4
+    words = ("international_customers_2", "international_addresses_2", "a-wholly-hyphenated-word")
+    assert len({fingerprint("a.KeyError", f"no such table: {word}") for word in words}) == len(words)
 
 
 @LIGHT

@@ -171,7 +171,13 @@ def test_a_monitor_that_does_not_answer_costs_bounded_time_and_no_word(folder):
     assert refused.err == ""
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "file:///etc/passwd", "hc-ping.com/x", "http://", "http://a b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://x/y", "file:///etc/passwd", "hc-ping.com/x", "http://", "http://a b"),
+        *("http://[::1/x", "http://a:99999/", "http://a:b/", "http://:80/"),
+    ],
+)
 def test_a_monitor_is_a_web_address(folder, url):
     folder.write("jobs.jsonl", [{"n": 1}])
     assert "--ping: " in folder.run("jobs.jsonl", *OUTPUT, "--ping", url, code=2).err

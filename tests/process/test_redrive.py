@@ -656,6 +656,15 @@ def test_what_is_taken_out_in_the_editor_is_left(folder):
     assert [letter["job"] for letter in letters(folder)] == [{"n": 4}]
 
 
+def test_a_line_that_is_no_json_as_it_left_the_editor_is_left_and_named(folder):
+    bury(folder, [{"id": "a", "payload": {"n": 1}}])
+    before = (folder / "jobs.dlq.jsonl").read_bytes()
+    ran = edit(folder, editor=EDITOR.replace("'\"n\":1'", "'\"payload\"'").replace("'\"n\":6'", "'payload'"), code=0)
+    assert "1 letter is left as before: of lines that are no jobs" in ran.err
+    assert "such as a: not JSON (" in ran.err
+    assert (folder / "jobs.dlq.jsonl").read_bytes() == before
+
+
 def test_an_editor_that_fails_changes_nothing(folder):
     bury(folder, [{"n": 1}])
     before = (folder / "jobs.dlq.jsonl").read_bytes()

@@ -115,6 +115,7 @@ class Store(StoreReader):
         """Close the file."""
         if hasattr(self, "sql"):  # it could be opened
             with suppress(sqlite3.Error, LockedError, FileError), self.lock.held():
+                self.sql.execute("pragma busy_timeout = 0")  # who has it now may keep the journal
                 self.sql.execute("pragma journal_mode = delete")  # which takes the empty journal away
                 self.sql.close()
             with suppress(sqlite3.Error):

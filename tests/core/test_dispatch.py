@@ -6,11 +6,13 @@ import json
 
 import pytest
 
+from jqcli.core.aside import NO_ROOM, Room
 from jqcli.core.batch import Sizer
+from jqcli.core.breaker import Trip
 from jqcli.core.codec import Scheme
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
-from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Prepare, Run, RunJobs
+from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Place, Prepare, Run, RunJobs, Spare
 from jqcli.core.event import Answer
 from jqcli.core.lane import Flow
 from jqcli.core.prepare import Lines, prepare
@@ -18,6 +20,7 @@ from jqcli.core.rules import Moment, Rules
 from jqcli.core.settled import Settled
 from jqcli.model import Failure, First
 from jqcli.policy import Policy
+from tests.scratch import MemoryScratch
 
 NOW = Moment(100.0, 1000.0, 0.5)
 LATER = Moment(200.0, 1100.0, 0.5)
@@ -25,10 +28,20 @@ SCHEME = Scheme()
 NO_FLOW = Flow()
 
 
-def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, flow=NO_FLOW, claim=None, **policy):
+def make(
+    *,
+    settled=None,
+    find=lambda *_: None,
+    dedupe=True,
+    keeps_order=False,
+    flow=NO_FLOW,
+    claim=None,
+    room=NO_ROOM,
+    **policy,
+):
     identities = Identities(settled or Settled(), dedupe=dedupe)
     rules = Rules({None: Policy(backoff_base=8.0, **policy)})
-    return Dispatch(identities, rules, SCHEME, Sizer(100), find, flow, keeps_order=keeps_order, claim=claim)
+    return Dispatch(identities, rules, SCHEME, Sizer(100), find, flow, keeps_order=keeps_order, claim=claim, room=room)
 
 
 def admit(dispatch, *lines, first_line=1):
@@ -112,6 +125,15 @@ def test_a_duplicate_of_a_job_that_is_done_is_settled_at_once():
     assert dispatch.is_empty
 
 
+def test_a_duplicate_of_a_job_that_is_done_does_not_wait_for_the_rest_of_its_batch():
+    dispatch = make(find=lambda *_: First("jobs:1", "completed", b"1"))
+    work, _ = start(dispatch, 7, 8)
+    dispatch.take_finished(work.batch, [0])
+    _, effects = start(dispatch, 7)
+    assert [each.first.id for each in of(effects, Double)] == ["jobs:1"]
+    assert dispatch.lines == 1
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_duplicate_dies_with_the_first(when):
     dispatch = make(max_attempts=1)
@@ -154,6 +176,48 @@ def test_a_failed_job_waits_and_then_runs_with_its_attempt_and_bytes():
     assert (dispatch.lines, dispatch.bytes) == (0, 0)
 
 
+@pytest.mark.parametrize("keeps_order", [False, True])
+def test_a_result_is_looked_for_under_the_batch_that_it_was_written_with(keeps_order):
+    """In the order of the input that is the batch of its line, else the one that it last ran with."""
+    asked = []
+    dispatch = make(find=lambda spot, _: asked.append(spot), keeps_order=keeps_order)
+    work, _ = start(dispatch, 1, 7)
+    dispatch.take_failure(work.batch, 1, fail(), NOW)
+    dispatch.take_finished(work.batch, [0])
+    dispatch.take_end(work.batch)
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    assert dispatch.place(run.batch, 0) == Place(work.batch, 1)
+    dispatch.take_finished(run.batch, [0])
+    dispatch.take_end(run.batch)
+    start(dispatch, 7)
+    assert asked == [(work.batch, 0.5) if keeps_order else (run.batch, 0.0)]
+
+
+def test_with_dedupe_off_nothing_is_kept_of_the_dead():
+    dispatch = make(dedupe=False, max_attempts=1)
+    work, _ = start(dispatch, 7)
+    assert len(dispatch.take_failure(work.batch, 0, fail(), NOW)) == 1
+    assert dispatch._firsts.dead == {}
+
+
+def test_a_probe_that_fails_leaves_no_trace_in_its_job():
+    dispatch = make(flow=Flow(trip=Trip(0.5, 10.0, 2)), max_attempts=3)
+    start(dispatch, 1, 2)
+    for run in of(dispatch.next_jobs(NOW, 2), RunJobs):
+        assert dispatch.take_failure(run.batch, 0, fail(), NOW) == []
+        dispatch.take_end(run.batch)
+    before = dispatch.bytes
+    for moment in (200.0, 300.0):
+        (probe,) = of(dispatch.next_jobs(Moment(moment, 0.0), 2), RunJobs)
+        assert [(attempt.attempt, attempt.is_probe) for attempt in probe.attempts] == [(2, True)]
+        assert dispatch.take_failure(probe.batch, 0, fail(), Moment(moment, 0.0, 0.5)) == [Spare()]
+        dispatch.take_end(probe.batch)
+        assert dispatch.bytes == before
+    (probe,) = of(dispatch.next_jobs(Moment(400.0, 0.0), 2), RunJobs)
+    (letter,) = dispatch.take_failure(probe.batch, 0, fail("reject"), Moment(400.0, 0.0, 0.5))
+    assert (letter.attempts, [each["attempt"] for each in letter.history]) == (2, [1, 2])
+
+
 def test_a_history_says_when_each_attempt_began():
     dispatch = make()
     work, _ = start(dispatch, 1)
@@ -161,6 +225,20 @@ def test_a_history_says_when_each_attempt_began():
     assert bury.history == [
         {"attempt": 1, "at": "1970-01-01T00:16:39.500Z", "duration": 0.5, "type": "mine.Oops", "message": "m"}
     ]
+
+
+def test_a_duplicate_of_a_job_that_was_set_aside_once_more_waits_with_it():
+    dispatch = make(room=Room(MemoryScratch(), lambda *_: b"", 100, 1 << 20))
+    work, _ = start(dispatch, 7)
+    for now in (NOW, LATER):
+        dispatch.take_failure(work.batch, 0, fail("snooze", after=50.0), now)
+        dispatch.take_end(work.batch)
+        assert dispatch.aside == 1
+        (work,) = of(dispatch.next_jobs(now._replace(monotonic=now.monotonic + 60), 1), RunJobs)
+    dispatch.take_failure(work.batch, 0, fail("snooze", after=50.0), LATER)
+    dispatch.take_end(work.batch)
+    assert start(dispatch, 7)[1] == [Opened(work.batch + 1, 1), Drop(work.batch + 1)]
+    assert dispatch.aside == 2
 
 
 def test_a_snooze_charges_nothing():
@@ -373,6 +451,18 @@ def test_lines_and_bytes_are_counted_from_admission_to_record():
     assert dispatch.lines == 0
     dispatch.take_end(work.batch)
     assert (dispatch.bytes, dispatch.in_flight) == (0, 0)
+
+
+def test_of_a_job_that_travels_alone_the_bytes_are_counted_until_its_record():
+    dispatch = make()
+    work, _ = start(dispatch, 1)
+    dispatch.take_returned(work.batch, [0])
+    dispatch.take_end(work.batch)
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    assert (dispatch.lines, dispatch.bytes) == (1, len("1"))
+    dispatch.take_finished(run.batch, [0])
+    dispatch.take_end(run.batch)
+    assert (dispatch.lines, dispatch.bytes) == (0, 0)
 
 
 def test_what_went_wrong_with_a_waiting_job_counts_towards_the_queue_until_it_is_settled():

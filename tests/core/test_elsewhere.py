@@ -152,6 +152,8 @@ def test_of_what_was_let_go_of_the_first_in_the_input_owns_the_key():
     start(dispatch, {"id": "x", "key": "k", "payload": 1}, {"key": "k", "payload": 2})
     (letter,) = of(dispatch.take_news({}, NOW), Bury)
     assert (letter.place.index, letter.reason, letter.first.id) == (1, "key_conflict", "x")
+    (letter,) = of(start(dispatch, {"key": "k", "payload": 3})[1], Bury)
+    assert (letter.reason, letter.first.id) == ("key_conflict", "x")
 
 
 def test_what_a_record_of_this_command_settles_is_not_asked_for():

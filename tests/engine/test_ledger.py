@@ -341,6 +341,35 @@ def test_nobody_is_charged_where_the_worker_had_moved_on_from_the_place_that_it_
     assert scene.of(Failed) == []
 
 
+def test_who_is_charged_with_a_timeout_is_so_with_the_time_of_that_attempt_and_by_the_name_of_pythons_own():
+    scene = Scene()
+    scene.prepare(["ok"] * 3)
+    scene.ledger.add_run(1, None, Limits(None, {}), 100.0)
+    scene.memory.words[RUNNING] = 1 + 1
+    scene.ledger.look(107.0)
+    events, _ = scene.ledger.bury(Cause("timeout", "jqcli.JobTimeout", "too long"), 109.0)
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert (failed.index, failed.failure.duration) == (0, 2.0)
+    assert failed.failure.names[:2] == ("jqcli.JobTimeout", "builtins.TimeoutError")
+
+
+def test_a_run_that_waited_behind_another_took_only_the_time_since_that_ended():
+    scene = Scene()
+    for number in (1, 2):
+        scene.prepare(["ok"], number)
+        scene.ledger.add_run(number, None, Limits(None, {}), 100.0)
+    ended = []
+    for number, now in ((1, 107.0), (2, 109.0)):
+        scene.runner.handle(Kind.RUN, frame.BATCH.pack(number))
+        for data in scene.sent:
+            ended += scene.ledger.read(Kind(HEADER.unpack_from(data)[1]), data[HEADER.size :], now)
+        scene.sent = []
+    assert [(each.batch, each.seconds, each.jobs) for each in ended if isinstance(each, Ended)] == [
+        (1, 7.0, 1),
+        (2, 2.0, 1),
+    ]
+
+
 BROKEN = [
     (Kind.TOLD, b""),
     (Kind.TOLD, frame.TOLD.pack(1, 9, 0, 9, 0, 0) + b"[]"),

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -315,14 +316,18 @@ def test_a_row_has_a_bound(open_run):
 
 def test_many_keys_are_folded_and_still_known_with_their_results(open_run, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 10)
-    one = open_run(1)
+    one = open_run(1, ttl=1e6)
     one.note([5], keys(*range(100)), None, [b"".join(map(record, range(100)))])
+    assert one.gathered > 0
     one.commit(waits=True)
+    assert one.gathered == 0
     one.end()
     two = open_run(2)
     known = two.claim({None: keys(*range(90, 110))})
     assert known == dict.fromkeys((job(n).key for n in range(90, 100)), REMEMBERED)
-    assert two.find(None, job(95))[0].result == b"95"
+    first, until = two.find(None, job(95))
+    assert first.result == b"95"
+    assert 0.9e6 <= until - time.time() <= 1e6
     assert two.find(None, job(105))[0] is None
 
 

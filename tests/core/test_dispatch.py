@@ -104,6 +104,15 @@ def test_the_timeouts_of_single_lines_travel_beside_the_batchs():
     assert [run.limits.of(index) for index in range(3)] == [9.0, 2.0, 9.0]
 
 
+def test_where_nothing_runs_the_next_batch_may_be_larger():
+    dispatch = make(find=lambda *_: First("jobs:1", "completed", b"1"))
+    dispatch.sizer = Sizer(None)
+    start(dispatch, 7)
+    before = dispatch.sizer.size
+    start(dispatch, *[7] * before)
+    assert dispatch.sizer.size > before
+
+
 def test_a_duplicate_waits_for_the_first_and_gets_its_result():
     first = First("jobs:1", "completed", b'{"ok":true}')
     dispatch = make(find=lambda *_: first)
@@ -241,6 +250,20 @@ def test_a_duplicate_of_a_job_that_was_set_aside_once_more_waits_with_it():
     assert dispatch.aside == 2
 
 
+def test_a_duplicate_that_is_set_aside_leaves_the_first_of_its_identity_where_it_waits():
+    dispatch = make(room=Room(MemoryScratch(), lambda *_: b"", 100, 1 << 20))
+    work, _ = start(dispatch, 7)
+    dispatch.take_failure(work.batch, 0, fail("snooze", after=50.0), NOW)
+    dispatch.take_end(work.batch)
+    start(dispatch, 7)
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    dispatch.take_failure(run.batch, 0, fail(), LATER)
+    dispatch.take_end(run.batch)
+    for aside in (2, 3):
+        assert of(start(dispatch, 7)[1], Double) == []
+        assert dispatch.aside == aside
+
+
 def test_a_snooze_charges_nothing():
     dispatch = make(max_attempts=1)
     work, _ = start(dispatch, 1)
@@ -339,6 +362,16 @@ def bury_unread(dispatch, *lines):
         works += [effect.work for effect in of(effects, Prepare)]
         buried += of(effects, Bury)
     return buried
+
+
+def test_halves_are_ruled_in_the_order_of_their_lines():
+    dispatch = make()
+    work = admit(dispatch, 7, 7)
+    first, second = (each.work for each in dispatch.split(work.batch, "died", NOW))
+    assert answer(dispatch, second) == []
+    effects = answer(dispatch, first)
+    assert [each.batch for each in of(effects, Run)] == [first.batch]
+    assert [each.batch for each in of(effects, Drop)] == [second.batch]
 
 
 @pytest.mark.parametrize("dedupe", [True, False])

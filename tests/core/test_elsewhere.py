@@ -96,7 +96,9 @@ def test_what_another_run_let_go_of_runs_here_once_and_the_rest_follows():
     assert of(effects, Double) == of(effects, Run) == []
     effects = dispatch.take_failure(run.batch, 0, fail(), LATER)
     assert [effect.reason for effect in of(effects, Bury)] == ["max_attempts", *["duplicate_of_dead"] * 3]
+    dispatch.take_end(run.batch)
     assert dispatch.is_empty
+    assert dispatch.bytes == 0
 
 
 def test_a_later_line_does_not_overtake_a_first_one_that_is_free_and_does_not_know_it_yet():

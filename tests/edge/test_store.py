@@ -91,6 +91,16 @@ def test_a_record_is_found_in_its_row_also_after_the_row_was_left_for_others(sto
     assert store.record(999, key(1)) is None
 
 
+def test_few_rows_are_kept_in_memory_and_none_that_is_large(store, monkeypatch):
+    for row in [put(store, [n]) for n in range(9)]:
+        store.record(row, key(row - 1))
+    assert len(store._rows) == 4
+    monkeypatch.setattr("jqcli.edge.storereader._KEPT_BYTES", 1)
+    row = put(store, [99])
+    assert store.record(row, key(99)) is not None
+    assert row not in store._rows
+
+
 def test_what_fails_in_a_transaction_leaves_nothing(store):
     def write_half():
         with store.transaction():
@@ -342,6 +352,7 @@ def test_a_key_is_forgotten_and_its_neighbours_are_not(store, monkeypatch):
     row = put(store, range(5))
     alone = put(store, [9])
     fold(store)
+    assert store.record(row, key(3)) is not None
     assert forget_key(store, f"5f01ab:{key(3).hex()}") == 1
     assert forget_key(store, f"5f01ab:{key(3).hex()}") == 0
     assert forget_key(store, f"5f01ac:{key(2).hex()}") == 0

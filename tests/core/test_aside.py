@@ -128,6 +128,15 @@ def test_a_lane_has_its_share_and_a_few_in_any_case():
     assert not aside.is_wanted(waiting=5000, lanes=10_000, own=3)
 
 
+def test_what_comes_back_does_not_join_others_that_wait_where_the_queue_is_full():
+    aside, queue = make(2000)
+    queue.lines = 1999
+    assert not aside.is_full(waiting=1)
+    queue.lines = 2000
+    assert aside.is_full(waiting=1)
+    assert not aside.is_full(waiting=0), "or nothing would go on"
+
+
 def test_few_jobs_that_are_large_have_their_share_too():
     aside, queue = make(2000, octets=10_000)
     queue.bytes = 4999

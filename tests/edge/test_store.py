@@ -202,7 +202,8 @@ def test_two_programs_write_in_turn_and_lose_nothing(path):
 def test_a_run_is_alive_as_long_as_its_process(path, store):
     code = (
         "import sys; from jqcli.edge.store import Store\n"
-        "store = Store(sys.argv[1]); store.lock.enter(77); print('in', flush=True); sys.stdin.read()\n"
+        "store = Store(sys.argv[1]); store.lock.enter(77); print('in', flush=True)\n"
+        "sys.stdin.readline(); print(store.lock.is_alive(78), flush=True); sys.stdin.read()\n"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
@@ -210,6 +211,9 @@ def test_a_run_is_alive_as_long_as_its_process(path, store):
     assert child.stdout.readline() == b"in\n"
     assert store.lock.is_alive(77)
     assert not store.lock.is_alive(78)
+    child.stdin.write(b"\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == b"False\n", "whoever asks would be the run"
     child.kill()
     child.communicate()
     wait_for(lambda: not store.lock.is_alive(77))
@@ -376,12 +380,18 @@ def test_what_is_no_key_is_refused(store):
             forget_key(store, text)
 
 
-def test_a_handler_is_forgotten_under_its_name_and_under_its_spec(store):
+def test_a_handler_is_forgotten_under_its_name_and_under_its_spec(store, monkeypatch):
     named = NAME._replace(name="receipt", handler="tasks.py:receipt", version="1")
     put(store, range(4), name=named)
     put(store, range(10, 13), name=named._replace(version="2"))
     put(store, range(20, 22))
+    monkeypatch.setattr(module, "FOLD_AT", 1)
+    fold(store)
+    epoch, _ = store.state()
     assert forget_handler(store, "nobody") == 0
+    assert store.state()[0] == epoch
     assert forget_handler(store, "receipt") == 7
     assert forget_handler(store, "tasks.py:charge") == 2
+    assert store.state()[0] == epoch + 2, "runs that are alive would know them still"
+    assert store.sql.execute("select count(*) from known").fetchone() == (0,)
     assert read_stats(store, time.time()).parts == []

@@ -390,6 +390,7 @@ def test_the_place_in_a_run_is_counted_from_its_own_beginning(monkeypatch):
         scene.prepare(["ok"] * 3, number)
         scene.run(number)
     assert places == [0, 1, 2] * 2
+    assert scene.runner._held == {}, "what was run is kept to the end"
 
 
 def test_a_worker_that_stopped_holds_nothing_and_heeds_nothing_before_it_is_to_go_on():

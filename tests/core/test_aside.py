@@ -61,7 +61,8 @@ def test_what_comes_back_is_what_was_put_in_the_order_of_its_chain(steps):
             more = {"attempts": 2, "crashes": 1, "failed_at": 5.25, "is_sent": True} if is_old else {}
             one = enter(queue, pending(number, which, is_lasting=is_lasting, **more))
             if is_old:
-                queue.bytes += one.note({"attempt": 1, "message": "half a pair \ud800 \n", "duration": 0.1})
+                for attempt in (1, 2):
+                    queue.bytes += one.note({"attempt": attempt, "message": "half a pair \ud800 \n", "duration": 0.1})
             assert aside.put(chains[which], one)
             assert aside.find(one.origin, one.index) == one.job
             expected[which].append(one)

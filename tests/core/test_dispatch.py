@@ -15,6 +15,7 @@ from jqcli.core.dispatch import Dispatch
 from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Place, Prepare, Run, RunJobs, Spare
 from jqcli.core.event import Answer
 from jqcli.core.lane import Flow
+from jqcli.core.limit import Rate
 from jqcli.core.prepare import Lines, prepare
 from jqcli.core.rules import Moment, Rules
 from jqcli.core.settled import Settled
@@ -278,11 +279,22 @@ def test_jobs_that_came_back_run_before_anything_that_was_due_and_in_their_order
     dispatch = make()
     work, _ = start(dispatch, 1, 2, 3, 4)
     dispatch.take_failure(work.batch, 0, fail(), NOW)
-    dispatch.take_returned(work.batch, [1, 2, 3])
+    dispatch.take_returned(work.batch, [2, 3])
+    dispatch.take_returned(work.batch, [1])
     dispatch.take_end(work.batch)
     assert dispatch._backlog.ready
     (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
     assert [each.number for each in run.attempts] == [2, 3, 4, 1]
+
+
+def test_behind_a_limit_a_job_that_waited_goes_before_those_that_came_after_it():
+    dispatch = make(flow=Flow(rate=Rate(1.0, 1)))
+    start(dispatch, 1, 2, 3)
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    dispatch.take_failure(run.batch, 0, fail("snooze", after=0.0), NOW)
+    dispatch.take_end(run.batch)
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    assert [each.number for each in run.attempts] == [1]
 
 
 def test_the_backlog_is_shared_among_the_workers():

@@ -871,7 +871,18 @@ def test_work_that_is_wanted_back_twice_is_given_back_once(pool):
     assert not pool.failures
 
 
+def test_jobs_that_no_worker_had_room_for_come_back_when_all_is_wanted_back(pool):
+    pool.prepare([{"do": "sleep"}])
+    pool.wait(lambda: pool.engine.is_busy and pool.engine.room(time.monotonic()) <= 0)
+    later = pool.run_jobs([Attempt(0, 1, b'{"payload":{"do":"none"}}', 1)])
+    pool.engine.revoke()
+    pool.finish(later)
+    assert pool.returned[later] == [0]
+    assert pool.engine._orders == []
+
+
 def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool):
+    pool.engine._failed_starts = 1
     first = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     os.kill(first, signal.SIGKILL)
     pool.wait(lambda: pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid != first)
@@ -879,6 +890,7 @@ def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool):
     second = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     assert second != first
     assert not pool.failures
+    assert pool.engine._failed_starts == 0, "only those in a row count"
 
 
 def test_a_worker_that_is_killed_while_it_holds_batches_gives_them_back(pool):

@@ -901,8 +901,44 @@ def test_a_worker_that_is_killed_while_it_holds_batches_gives_them_back(pool):
     os.kill(pid, signal.SIGKILL)
     pool.wait(lambda: pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid != pid)
     pool.run(batch)
+    assert pool.engine.wait_until(5.0) == 5.0, "it is told at once"
     pool.finish(batch)
     assert pool.returned[batch] == [0, 1, 2]
+
+
+def test_lines_that_a_worker_had_not_read_when_it_was_killed_are_read_by_another(pool, monkeypatch):
+    pool.prepare([{"do": "sleep"}])
+    pool.wait(lambda: pool.engine.is_busy)
+    (worker,) = pool.engine._workers
+    with monkeypatch.context() as patch:
+        patch.setattr(pool.engine, "_pick", lambda *_, **__: worker)
+        batch = pool.prepare([{"do": "none"}] * 2)
+    os.kill(worker.child.pid, signal.SIGKILL)
+    pool.finish(batch)
+    assert [index for index, _ in pool.records[batch]] == [0, 1]
+
+
+def test_what_a_worker_said_before_it_died_counts_also_where_its_death_is_seen_first(pool):
+    batch = pool.prepare(
+        [{"do": "raise"}, {"do": "large", "size": 400_000}, {"do": "large", "size": 400_000}, {"do": "kill"}]
+    )
+    pool.wait(lambda: batch in pool.answers)  # and is sent to be run
+    (worker,) = pool.engine._workers
+    wait_for(lambda: worker.child.is_dead)
+    pool.engine._mark_dead(worker)
+    for event in pool.engine.advance(time.monotonic()):
+        pool.take(event)
+    assert {index: failure.verdict for index, failure in pool.failures[batch].items()} == {0: "error", 3: "crash"}
+    assert [index for index, _ in pool.records[batch]] == [1, 2]
+    assert pool.ended[batch] == 1
+
+
+def test_a_worker_that_stopped_may_be_asked_again(pool):
+    (worker,) = pool.engine._workers
+    worker.is_stopping = worker.may_stop = True
+    worker.asked_back = (1, 1), 0.0
+    pool.engine._reclaim(worker)
+    assert (worker.is_stopping, worker.may_stop, worker.asked_back) == (False, False, None)
 
 
 def test_workers_that_cannot_load_their_handlers_any_more_are_reported_lost(tmp_path):

@@ -6,6 +6,7 @@ sent one, and inside every attempt. What it leaves behind is all that the ledger
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -388,6 +389,7 @@ def test_the_place_in_a_run_is_counted_from_its_own_beginning(monkeypatch):
     monkeypatch.setitem(globals(), "perform", lambda deed: places.append(scene.memory.spot()) or deed)
     for number in (1, 2):
         scene.prepare(["ok"] * 3, number)
+        assert gc.isenabled()
         scene.run(number)
     assert places == [0, 1, 2] * 2
     assert scene.runner._held == {}, "what was run is kept to the end"

@@ -75,3 +75,21 @@ def test_files_that_are_set_aside_in_one_second_all_stay(tmp_path, monkeypatch):
     kept = {path.read_text() for path in tmp_path.iterdir() if Noon.now(UTC).strftime("%Y%m%dT%H%M%SZ") in path.name}
     wanted = [each for number in range(3) for each in (record(number), letter(number, str(results)))]
     assert kept == {each + "\n" for each in wanted}
+
+
+def test_results_of_another_command_are_refused_and_it_is_said_what_made_them(tmp_path):
+    results = tmp_path / "results.jsonl"
+    results.write_text(record(1) + "\n" + record(2).replace(TAG, "abcdef") + "\n")
+    place = Destination(str(results), str(tmp_path / "dlq.jsonl"), TAG, explain=lambda tag: f"made by {tag}")
+    with pytest.raises(ForeignFileError, match="made by abcdef"):
+        open_outputs(place)
+
+
+def test_of_letters_of_one_key_the_first_jobs_own_says_who_is_dead(tmp_path):
+    results, dlq = tmp_path / "results.jsonl", tmp_path / "dlq.jsonl"
+    own = letter(7, str(results))
+    follower = own.replace('"j7"', '"j8"').replace("rejected", "duplicate_of_dead")
+    dlq.write_text(own + "\n" + follower + "\n")
+    outputs = open_outputs(Destination(str(results), str(dlq), TAG, explain=str))
+    assert [first.id for first in outputs.settled.dead.values()] == ["j7"]
+    outputs.results.close()

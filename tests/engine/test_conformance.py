@@ -19,7 +19,7 @@ from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.core.record import durations_of
 from jqcli.engine import child, runner
-from jqcli.engine.frame import HEADER, Kind
+from jqcli.engine.frame import HEADER, FrameError, Kind
 from jqcli.engine.inline import Inline
 from jqcli.engine.memory import PAGE_SIZE, REVOKED
 from jqcli.engine.process import Pool
@@ -933,8 +933,10 @@ def test_what_a_worker_said_before_it_died_counts_also_where_its_death_is_seen_f
     assert pool.ended[batch] == 1
 
 
-def test_a_worker_that_stopped_may_be_asked_again(pool):
+def test_a_worker_that_stopped_may_be_asked_again_and_one_that_was_not_asked_does_not_stop(pool):
     (worker,) = pool.engine._workers
+    with pytest.raises(FrameError, match="an answer to nothing"):
+        pool.engine._read_frame(worker, Kind.STOPPED, b"")
     worker.is_stopping = worker.may_stop = True
     worker.asked_back = (1, 1), 0.0
     pool.engine._reclaim(worker)

@@ -297,6 +297,16 @@ def test_behind_a_limit_a_job_that_waited_goes_before_those_that_came_after_it()
     assert [each.number for each in run.attempts] == [1]
 
 
+@pytest.mark.parametrize(
+    "flow, most", [(Flow(rate=Rate(1.0)), 32), (Flow(level=4), 1), (Flow(rate=Rate(1.0), trip=Trip(0.5, 10.0)), 1)]
+)
+def test_where_each_start_hangs_on_the_end_of_another_a_worker_gets_one_job_at_a_time(flow, most):
+    gate = make(flow=flow).gate
+    assert gate.handful == 1, "as long as nobody knows how long they take"
+    gate._pace = 1e-6
+    assert gate.handful == most
+
+
 def test_the_backlog_is_shared_among_the_workers():
     dispatch = make()
     work, _ = start(dispatch, *range(10))

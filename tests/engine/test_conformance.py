@@ -881,7 +881,14 @@ def test_jobs_that_no_worker_had_room_for_come_back_when_all_is_wanted_back(pool
     assert pool.engine._orders == []
 
 
-def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool):
+def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool, monkeypatch):
+    forgotten = []
+
+    def forget(pid):
+        os.kill(pid, 0)  # raises where it was reaped, so that its number might be another's
+        forgotten.append(pid)
+
+    monkeypatch.setattr(pool.engine._keeper, "remove", forget)
     pool.engine._failed_starts = 1
     first = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     os.kill(first, signal.SIGKILL)
@@ -889,6 +896,7 @@ def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool):
     assert pool.engine.rows(time.monotonic(), lambda *_: "")[0].restarts == 1
     second = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     assert second != first
+    assert forgotten == [first]
     assert not pool.failures
     assert pool.engine._failed_starts == 0, "only those in a row count"
 

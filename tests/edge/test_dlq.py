@@ -30,7 +30,7 @@ def test_a_letter_that_a_killed_run_left_unfinished_is_cut_before_the_next_one_i
 
 def test_letters_go_to_the_file_that_the_path_names_now_and_its_name_is_synced_too(tmp_path, monkeypatch):
     placed = []
-    monkeypatch.setattr(module, "sync_file", lambda fd, path, *, is_placed, point: placed.append(is_placed))
+    monkeypatch.setattr(module, "sync_file", lambda *_, is_placed, **__: placed.append(is_placed))
     path = tmp_path / "d.jsonl"
     letters = Letters(str(path))
     letters.append(ONE * 9)

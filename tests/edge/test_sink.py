@@ -69,7 +69,7 @@ def test_all_that_a_batch_wrote_piece_by_piece_is_found(results):
 
 def test_what_an_earlier_run_left_is_synced_and_the_name_of_the_file_once(tmp_path, monkeypatch):
     placed = []
-    monkeypatch.setattr(module, "sync_file", lambda fd, path, *, is_placed, point: placed.append(is_placed))
+    monkeypatch.setattr(module, "sync_file", lambda *_, is_placed, **__: placed.append(is_placed))
     path = tmp_path / "results.jsonl"
     path.write_bytes(record(1))
     results = ResultsFile(os.open(path, os.O_RDWR), str(path))

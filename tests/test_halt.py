@@ -78,7 +78,7 @@ def test_the_deadline_stops_the_run_once_a_job_would_not_end_before_it():
     assert scene.halt.stop is None
     assert 90.0 < scene.halt.look_at <= 91.0
     scene.halt.heed_deadline(90.5)  # not yet
-    scene.halt.heed_deadline(97.0)
+    scene.halt.heed_deadline(97.5)
     assert 97.9 < scene.halt.look_at < 98.1, "the last moment at which a job might begin"
     scene.halt.heed_deadline(99.0)
     assert scene.halt.stop.code == 3

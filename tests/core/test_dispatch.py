@@ -307,6 +307,15 @@ def test_where_each_start_hangs_on_the_end_of_another_a_worker_gets_one_job_at_a
     assert gate.handful == most
 
 
+def test_who_is_told_to_slow_down_waits_a_moment_in_any_case():
+    dispatch = make()
+    work, _ = start(dispatch, 1)
+    assert dispatch.take_failure(work.batch, 0, fail("limited", after=0.0), NOW) == [Spare()]
+    dispatch.take_end(work.batch)
+    assert dispatch.next_jobs(NOW, 1) == []
+    assert len(of(dispatch.next_jobs(NOW._replace(monotonic=NOW.monotonic + 0.02), 1), RunJobs)) == 1
+
+
 def test_the_backlog_is_shared_among_the_workers():
     dispatch = make()
     work, _ = start(dispatch, *range(10))

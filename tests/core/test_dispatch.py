@@ -307,6 +307,14 @@ def test_where_each_start_hangs_on_the_end_of_another_a_worker_gets_one_job_at_a
     assert gate.handful == most
 
 
+def test_the_level_hears_of_each_answer_to_slow_down():
+    dispatch = make(flow=Flow(level=4))
+    start(dispatch, 1)
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    dispatch.take_failure(run.batch, 0, fail("limited"), NOW)
+    assert dispatch.gate._level._limited == 1
+
+
 def test_who_is_told_to_slow_down_waits_a_moment_in_any_case():
     dispatch = make()
     work, _ = start(dispatch, 1)

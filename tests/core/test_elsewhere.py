@@ -90,6 +90,7 @@ def test_what_another_run_let_go_of_runs_here_once_and_the_rest_follows():
     dispatch, _ = with_others({ONE: ELSEWHERE}, max_attempts=1)
     start(dispatch, 1, 1, 1)
     assert dispatch.take_news({}, NOW) == []
+    assert dispatch.elsewhere.count == 0, "nobody is asked any more"
     (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
     assert len(run.attempts) == 1
     _, effects = start(dispatch, 1)

@@ -874,7 +874,9 @@ def test_work_that_is_wanted_back_twice_is_given_back_once(pool):
 def test_jobs_that_no_worker_had_room_for_come_back_when_all_is_wanted_back(pool):
     pool.prepare([{"do": "sleep"}])
     pool.wait(lambda: pool.engine.is_busy and pool.engine.room(time.monotonic()) <= 0)
+    room = pool.engine.room(time.monotonic())
     later = pool.run_jobs([Attempt(0, 1, b'{"payload":{"do":"none"}}', 1)])
+    assert pool.engine.room(time.monotonic()) == room - 1
     pool.engine.revoke()
     pool.finish(later)
     assert pool.returned[later] == [0]

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -105,6 +106,31 @@ def test_a_run_claims_on_while_what_it_did_is_written(open_run, door):
     assert two.claim({None: keys(1, 2)}) == dict.fromkeys((job(1).key, job(2).key), REMEMBERED)
 
 
+def test_what_a_run_did_is_written_by_one_thread_at_a_time(open_run, door):
+    one = open_run(1)
+    for batch in (5, 6):
+        one.note([batch], keys(batch), None, [record(batch)])
+        threading.Timer(0.05, door.set).start()
+        one.commit()
+        assert door.is_set() == (batch == 6), "it was not waited for"
+    assert [one.find((batch, 0.5), job(batch))[0].id for batch in (5, 6)] == ["job-5", "job-6"]
+
+
+def test_a_run_looks_into_the_large_memory_only_when_nothing_is_written_beside_it(open_run, door, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 10)
+    door.set()
+    one = open_run(1)
+    one.note([5], keys(*range(100)), None, [b"".join(map(record, range(100)))])
+    one.commit(waits=True)
+    two = open_run(2)
+    door.clear()
+    two.note([5], keys(200), None, [record(200)])
+    two.commit()
+    threading.Timer(0.05, door.set).start()
+    assert two.claim({None: keys(50)}) == {job(50).key: REMEMBERED}
+    assert door.is_set()
+
+
 def test_while_a_run_writes_what_it_did_no_other_looks(open_run, door, tmp_path):
     one = open_run(1)
     one.claim({None: keys(1)})
@@ -197,11 +223,33 @@ def test_what_is_dead_is_free_when_that_is_committed(open_run):
     assert one.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
 
 
+def is_closed(store):
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.sql.execute("select 1")
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(store.lock.fd)
+    return True
+
+
+def test_a_run_that_cannot_begin_lets_its_store_go(tmp_path, monkeypatch):
+    def fail(_):
+        raise FileError("the disk is full")
+
+    monkeypatch.setattr(module, "fold", fail)
+    store = Store(str(tmp_path / "memory.db"))
+    with pytest.raises(FileError):
+        Claimer(store, Terms(1, None, {None: MAIN}, None))
+    assert is_closed(store)
+
+
 def test_the_end_of_a_run_lets_all_go(open_run):
     one = open_run(1)
     one.claim({None: keys(1, 2)})
     two = open_run(2)
     assert two.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
+    store = one._store
+    one.end()
+    assert is_closed(store)
     open_run.living.remove(1)
     assert two.claim({None: keys(1)}) == {}
     assert open_run(3).claim({None: keys(1, 2)}) == {job(1).key: ELSEWHERE}
@@ -226,6 +274,12 @@ def test_each_handler_that_a_line_chose_has_its_own_memory(open_run):
     assert two.find(None, chosen)[0].id == "job-2"
     three = open_run(3)
     assert three.find(None, mine)[0].id == "job-1"
+
+
+def test_what_is_in_flight_of_another_version_is_nobodys_business(open_run):
+    one, two = open_run(1, version="1"), open_run(2, version="2")
+    one.claim({None: keys(1)})
+    assert two.claim({None: keys(1)}) == {}
 
 
 def test_a_run_finds_its_own_records_by_batch_committed_or_not(open_run):
@@ -263,14 +317,18 @@ def test_a_row_has_a_bound(open_run):
 
 def test_many_keys_are_folded_and_still_known_with_their_results(open_run, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 10)
-    one = open_run(1)
+    one = open_run(1, ttl=1e6)
     one.note([5], keys(*range(100)), None, [b"".join(map(record, range(100)))])
+    assert one.gathered > 0
     one.commit(waits=True)
+    assert one.gathered == 0
     one.end()
     two = open_run(2)
     known = two.claim({None: keys(*range(90, 110))})
     assert known == dict.fromkeys((job(n).key for n in range(90, 100)), REMEMBERED)
-    assert two.find(None, job(95))[0].result == b"95"
+    first, until = two.find(None, job(95))
+    assert first.result == b"95"
+    assert 0.9e6 <= until - time.time() <= 1e6
     assert two.find(None, job(105))[0] is None
 
 
@@ -320,12 +378,14 @@ def test_a_store_that_breaks_stops_the_run_or_is_said_once_and_done_without(open
     strict, lenient = open_run(1), open_run(2, may_continue=True)
     strict.claim({None: keys(1)})
     assert lenient.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
+    lenient.note([4], keys(4), None, [record(4)])
     (tmp_path / "memory.db").unlink()
     with pytest.raises(FileError, match="removed or replaced"):
         strict.claim({None: keys(2)})
     assert lenient.claim({None: keys(1)}) == {}
     lenient.note([5], keys(1), None, [record(1)])
     lenient.release([(None, job(1).key)])
+    assert lenient.gathered == 0
     lenient.commit(waits=True)
     assert lenient.find(None, job(1))[0] is None
     lenient.end()
@@ -377,6 +437,29 @@ def test_a_record_that_is_none_is_a_damaged_store(open_run, tmp_path, damage, ma
     else:
         with pytest.raises(FileError, match=r"memory\.db: is damaged"):
             two.find(None, job(1))
+
+
+def test_what_was_let_go_of_is_free_also_where_nothing_in_the_file_says_so_any_more(open_run, monkeypatch):
+    monkeypatch.setattr("jqcli.edge.storeclaims._LARGE", 100)
+    one, two = open_run(1), open_run(2)
+    one.claim({None: keys(*range(100))})
+    assert len(two.claim({None: keys(*range(100))})) == 100
+    one.release([(None, job(n).key) for n in range(99)])
+    one.commit(waits=True)
+    open_run(3)
+    assert two.claim({None: keys(*range(100))}) == {job(99).key: ELSEWHERE}
+
+
+def test_where_the_store_breaks_in_mid_claim_nothing_is_known(open_run, monkeypatch):
+    """Or what waits for another run would not know that there is nobody left to ask."""
+
+    def fail(*_):
+        raise FileError("the disk is full")
+
+    one, two = open_run(1), open_run(2, may_continue=True)
+    one.claim({None: keys(1)})
+    monkeypatch.setattr("jqcli.edge.storeclaims.Claims.append", fail)
+    assert two.claim({None: keys(1, 2)}) == {}
 
 
 def test_what_was_done_and_is_forgotten_is_free_while_the_run_that_did_it_lives(open_run, tmp_path):

@@ -57,6 +57,13 @@ def test_one_signal_drains_within_the_grace_and_a_second_one_waits_for_nothing()
     assert (scene.halt.stop.code, scene.halt.is_overdue) == (143, True)
 
 
+def test_of_two_signals_that_came_together_the_first_says_the_code():
+    scene = Scene()
+    scene.interrupts.received += [15, 2]
+    scene.halt.heed_signals()
+    assert (scene.halt.stop.code, scene.halt.is_overdue) == (143, True)
+
+
 def test_without_a_deadline_nobody_looks_at_one():
     scene = Scene()
     scene.halt.heed_deadline(1e9)
@@ -71,8 +78,11 @@ def test_the_deadline_stops_the_run_once_a_job_would_not_end_before_it():
     assert scene.halt.stop is None
     assert 90.0 < scene.halt.look_at <= 91.0
     scene.halt.heed_deadline(90.5)  # not yet
+    scene.halt.heed_deadline(97.5)
+    assert 97.9 < scene.halt.look_at < 98.1, "the last moment at which a job might begin"
     scene.halt.heed_deadline(99.0)
     assert scene.halt.stop.code == 3
+    assert 0 < scene.halt.stop.deadline - time.monotonic() <= 1.0, "and not the grace of a signal"
     assert "deadline is in 1.0 s" in scene.halt.stop.message
     scene.halt.heed_deadline(101.0)
     assert scene.halt.look_at == inf

@@ -9,6 +9,7 @@ from jqcli.core.burial import LetterHead
 from jqcli.core.event import Finished
 from jqcli.core.settled import Settled
 from jqcli.core.window import Window
+from jqcli.edge.cutter import Oversized
 from jqcli.edge.outputs import Outputs
 from jqcli.errors import FileError
 from jqcli.model import NO_ASKS, First, Job, Line
@@ -25,22 +26,32 @@ class File:
 
     is_full = False
 
-    def __init__(self, room=10**6):
+    def __init__(self, room=10**6, happened=None):
         self.room = room
-        self.happened = []
+        self.happened = [] if happened is None else happened
+        self.is_synced = True
+        self.looks = 0
 
     def append(self, *_):
         if not self.room:
             raise FileError("full")
         self.room -= 1
         self.happened.append("append")
+        self.is_synced = False
 
     def sync(self):
-        if self.happened[-1:] == ["append"]:  # as the real ones: only where anything was written
+        if not self.is_synced:  # as the real ones: only where anything was written
             self.happened.append("sync")
+        self.is_synced = True
 
     def flush(self):
         return False
+
+    def check(self):
+        self.looks += 1
+
+    def begin_sync(self, least):
+        """Leave it to `sync`, so that the order is plain."""
 
 
 @pytest.fixture
@@ -103,6 +114,45 @@ def test_a_letter_counts_when_it_is_in_its_file(results, letters):
         recorder.flush()
     assert recorder.tally.dead == 1
     assert [group.count for group in recorder.tally.top_errors(9)] == [1]
+
+
+def test_a_line_that_was_too_long_is_read_at_once_and_dead_when_its_letter_is_in_its_file(results, letters):
+    recorder = make(results, letters)
+    part = Oversized(0, 1, 0, 9, b"1" * 9, bytes(16))
+    assert recorder.bury_oversized(part, "jobs.jsonl", "jobs:1")
+    assert (recorder.tally.read, recorder.tally.dead) == (1, 0)
+    recorder.flush()
+    assert (recorder.tally.dead, recorder.tally.unfinished, letters.happened) == (1, 0, ["append"])
+
+
+def test_letters_that_came_last_are_written_in_the_end(results, letters):
+    """As those of attempts that ended while the engine was closed."""
+    recorder = make(results, letters)
+    recorder.settle(bury())
+    recorder.end()
+    assert (recorder.tally.dead, letters.happened) == (1, ["append", "sync"])
+
+
+def test_both_files_are_looked_at_once_a_second_and_in_the_end(results, letters):
+    recorder = make(results, letters)
+    recorder.sync(recorder.sync_at - 0.5)
+    assert (results.looks, letters.looks) == (0, 0)
+    recorder.sync(recorder.sync_at)
+    assert (results.looks, letters.looks) == (1, 1)
+    recorder.end()
+    assert (results.looks, letters.looks) == (2, 2)
+
+
+def test_all_whose_turn_has_come_is_written(results, letters):
+    window = Window()
+    recorder = make(results, letters, window)
+    for batch in (1, 2, 3):
+        window.open(batch, 1)
+    recorder.finish(finished(3, 1), [do.Place(3, 0)])
+    recorder.finish(finished(2, 1), [do.Place(2, 0)])
+    assert results.happened == []
+    recorder.finish(finished(1, 1), [do.Place(1, 0)])
+    assert results.happened == ["append"] * 3
 
 
 def test_a_duplicate_counts_when_it_is_in_its_file(results, letters):
@@ -184,32 +234,8 @@ class Told:
         self.happened.append("commit and wait" if waits else "commit")
 
 
-class Shared(File):
-    """A file that writes into a list with others."""
-
-    def __init__(self, happened):
-        super().__init__()
-        self.happened = happened
-        self.is_synced = True
-
-    def append(self, *_):
-        self.happened.append("append")
-        self.is_synced = False
-
-    def check(self):
-        """Be the file that the path names."""
-
-    def sync(self):
-        if not self.is_synced:
-            self.happened.append("sync")
-        self.is_synced = True
-
-    def begin_sync(self, least):
-        """Leave it to `sync`, so that the order is plain."""
-
-
 def with_store(happened, durability):
-    results, letters, told = Shared(happened), Shared(happened), Told(happened)
+    results, letters, told = File(happened=happened), File(happened=happened), Told(happened)
     return Recorder(Outputs(results, letters, Settled(), []), HEAD, None, durability, told)
 
 
@@ -260,6 +286,15 @@ def test_what_was_claimed_is_let_go_of_only_when_its_letter_is_written(durabilit
     recorder.end()
     assert happened.index("append") < happened.index("release") < len(happened) - 1
     assert happened[-1] == "commit and wait"
+
+
+def test_each_key_that_is_let_go_of_is_so_once_and_a_key_that_belongs_to_another_job_is_not():
+    happened = []
+    recorder = with_store(happened, "batch")
+    for reason in ("rejected", "key_conflict", "rejected"):
+        recorder.settle(bury()._replace(reason=reason))
+        recorder.flush()
+    assert happened == ["append", "release", "append", "append", "release"]
 
 
 def test_the_store_is_told_once_a_second_whatever_the_durability():

@@ -135,8 +135,6 @@ class Aside:
 
     def put(self, chain: Chain, pending: Pending) -> bool:
         """Set a job aside, behind those of a chain; tell whether there was room for it."""
-        if pending.is_aside:
-            self.forget(pending)
         line, state = pending.line, _pack_state(pending)
         head = _HEAD.pack(
             0, line.number, pending.source, pending.origin, pending.index, pending.offset,

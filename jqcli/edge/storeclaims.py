@@ -135,12 +135,12 @@ class Claims:
             return head if 2 * len(kept) > size else self._move(head, kept)
 
     def _move(self, head: Head, kept: bytes) -> Head:
+        """Leave half of the rows, or less: so the copy in front does not reach the one behind."""
         self._write(kept, head.end)
         head = self._put(Head(head.generation + 1, head.end, head.end + len(kept), head.news))
-        if head.start >= _HEAD.size + len(kept):
-            self._write(kept, _HEAD.size)
-            head = self._put(Head(head.generation + 1, _HEAD.size, _HEAD.size + len(kept), head.news))
-            self._cut(head.end)
+        self._write(kept, _HEAD.size)
+        head = self._put(Head(head.generation + 1, _HEAD.size, _HEAD.size + len(kept), head.news))
+        self._cut(head.end)
         return head
 
     def _put(self, head: Head) -> Head:

@@ -170,14 +170,10 @@ class Ledger:
         if blamed is not None and running is not None and running.place != blamed:
             running = None
         events: list[Event] = []
-        head = self.memory.words[HEAD]
         if is_garbled and not self._is_sure(running):
-            self.memory.take(head)
             running = running or self._suspect(now)
         elif self.runs:
             events += self._collect(self.runs[0])
-        else:
-            self.memory.take(head)
         if running is not None and running.index is None:
             events.append(Unprepared(running.batch, cause.message))
             self.preparing.pop(running.batch)

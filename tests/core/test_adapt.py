@@ -78,3 +78,34 @@ def test_a_level_that_nobody_uses_up_does_not_grow():
         now += 0.05
         level.note(0.1, min(level.now, 3), now)
     assert level.now <= 4
+
+
+def pass_window(level, now, limited=0, calls=8):
+    for number in range(calls):
+        level.note(0.0 if number < limited else 0.1, level.now, now + 0.1 * number, is_limited=number < limited)
+    return now + 0.1 * calls
+
+
+@pytest.mark.parametrize("limited, then", [(0, 16), (1, 16), (2, 6)])
+def test_two_answers_of_slow_down_in_a_window_cut_the_level(limited, then):
+    level, now = Level(64), 0.0
+    while level.now < 8:
+        now = pass_window(level, now)
+    pass_window(level, now, limited)
+    assert level.now == then
+
+
+def test_few_calls_say_nothing_however_long_they_took():
+    level = Level(64)
+    for number in range(7):
+        level.note(0.1, 1, 10.0 * number)
+    assert level.now == 1
+    level.note(0.1, 1, 70.0)
+    assert level.now == 2
+
+
+def test_one_job_may_run_in_any_case():
+    level, now = Level(64), 0.0
+    for _ in range(20):
+        now = pass_window(level, now, limited=8)
+    assert level.now == 1

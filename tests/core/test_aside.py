@@ -61,7 +61,8 @@ def test_what_comes_back_is_what_was_put_in_the_order_of_its_chain(steps):
             more = {"attempts": 2, "crashes": 1, "failed_at": 5.25, "is_sent": True} if is_old else {}
             one = enter(queue, pending(number, which, is_lasting=is_lasting, **more))
             if is_old:
-                queue.bytes += one.note({"attempt": 1, "message": "half a pair \ud800 \n", "duration": 0.1})
+                for attempt in (1, 2):
+                    queue.bytes += one.note({"attempt": attempt, "message": "half a pair \ud800 \n", "duration": 0.1})
             assert aside.put(chains[which], one)
             assert aside.find(one.origin, one.index) == one.job
             expected[which].append(one)
@@ -126,6 +127,15 @@ def test_a_lane_has_its_share_and_a_few_in_any_case():
     assert aside.is_wanted(waiting=1000, lanes=2, own=500)
     assert not aside.is_wanted(waiting=1000, lanes=2, own=499)
     assert not aside.is_wanted(waiting=5000, lanes=10_000, own=3)
+
+
+def test_what_comes_back_does_not_join_others_that_wait_where_the_queue_is_full():
+    aside, queue = make(2000)
+    queue.lines = 1999
+    assert not aside.is_full(waiting=1)
+    queue.lines = 2000
+    assert aside.is_full(waiting=1)
+    assert not aside.is_full(waiting=0), "or nothing would go on"
 
 
 def test_few_jobs_that_are_large_have_their_share_too():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jqcli.core.breaker import Breaker, State, Trip
+from jqcli.core.breaker import Breaker, Breakers, State, Trip
 
 TRIP = Trip(0.5, 30.0)
 
@@ -137,3 +137,14 @@ def test_calls_during_an_outage_are_at_most_threshold_and_probes(share, window, 
     if now >= start + length and breaker.is_open:
         breaker.succeed(breaker.start(now), now)
         assert not breaker.is_open
+
+
+def test_of_many_breakers_those_are_forgotten_that_are_closed_and_that_nobody_waits_for(monkeypatch):
+    monkeypatch.setattr("jqcli.core.breaker._KEPT", 3)
+    breakers = Breakers(TRIP, lambda: {"used"})
+    kept = {name: breakers.of(name) for name in ("used", "open", "idle")}
+    for _ in range(TRIP.least):
+        kept["open"].fail(0, 100.0)
+    breakers.of("new")
+    assert [name for name, _ in breakers.all()] == ["used", "open", "new"]
+    assert all(breakers.of(name) is kept[name] for name in ("used", "open"))

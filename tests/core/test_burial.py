@@ -209,3 +209,11 @@ def test_the_letter_of_a_line_that_is_too_long_keeps_its_head_size_and_offset():
 def test_an_error_carries_its_stacktrace_where_there_is_one():
     assert error_of(FAILURE) == {"type": "builtins.KeyError", "message": "'x'", "stacktrace": "Traceback …"}
     assert "stacktrace" not in error_of(Failure("timeout", "jqcli.JobTimeout", "m", "", (), 1.0))
+
+
+@pytest.mark.parametrize(
+    "paths", [{}, {"key_path": "a.b"}, {"tenant_path": "c"}, {"key_path": "a", "tenant_path": "c"}]
+)
+def test_a_letter_names_the_paths_of_key_and_tenant_where_there_are_any(paths):
+    found = written(letter(HEAD._replace(**paths), bury("1"), 1.5))
+    assert {name: text for name, text in found.items() if name.endswith("_path")} == paths

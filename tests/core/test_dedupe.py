@@ -120,6 +120,13 @@ def test_a_given_key_with_another_payload_conflicts_with_the_first_in_input_orde
     assert (list(later.order), kinds(later)) == ([1], {0: "conflict"})
 
 
+def test_what_this_run_has_taken_is_its_own_whatever_other_runs_have():
+    identities = Identities(Settled(), dedupe=True)
+    identities.rule(1, answer(1, "a"))
+    ruling = identities.rule(2, answer(2, "ab"), {key("a"): "elsewhere", key("b"): "elsewhere"})
+    assert kinds(ruling) == {0: "duplicate", 1: "elsewhere"}
+
+
 def test_a_settled_line_is_passed_and_its_identity_does_not_run_again():
     settled = Settled()
     settled.add(key("a"), b'"jobs:1"', "completed", 33)

@@ -6,18 +6,22 @@ import json
 
 import pytest
 
+from jqcli.core.aside import NO_ROOM, Room
 from jqcli.core.batch import Sizer
+from jqcli.core.breaker import Trip
 from jqcli.core.codec import Scheme
 from jqcli.core.dedupe import Identities
 from jqcli.core.dispatch import Dispatch
-from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Prepare, Run, RunJobs
+from jqcli.core.effect import Bury, Double, Drop, Opened, Pass, Place, Prepare, Run, RunJobs, Spare
 from jqcli.core.event import Answer
 from jqcli.core.lane import Flow
+from jqcli.core.limit import Rate
 from jqcli.core.prepare import Lines, prepare
 from jqcli.core.rules import Moment, Rules
 from jqcli.core.settled import Settled
 from jqcli.model import Failure, First
 from jqcli.policy import Policy
+from tests.scratch import MemoryScratch
 
 NOW = Moment(100.0, 1000.0, 0.5)
 LATER = Moment(200.0, 1100.0, 0.5)
@@ -25,10 +29,20 @@ SCHEME = Scheme()
 NO_FLOW = Flow()
 
 
-def make(*, settled=None, find=lambda *_: None, dedupe=True, keeps_order=False, flow=NO_FLOW, claim=None, **policy):
+def make(
+    *,
+    settled=None,
+    find=lambda *_: None,
+    dedupe=True,
+    keeps_order=False,
+    flow=NO_FLOW,
+    claim=None,
+    room=NO_ROOM,
+    **policy,
+):
     identities = Identities(settled or Settled(), dedupe=dedupe)
     rules = Rules({None: Policy(backoff_base=8.0, **policy)})
-    return Dispatch(identities, rules, SCHEME, Sizer(100), find, flow, keeps_order=keeps_order, claim=claim)
+    return Dispatch(identities, rules, SCHEME, Sizer(100), find, flow, keeps_order=keeps_order, claim=claim, room=room)
 
 
 def admit(dispatch, *lines, first_line=1):
@@ -91,6 +105,15 @@ def test_the_timeouts_of_single_lines_travel_beside_the_batchs():
     assert [run.limits.of(index) for index in range(3)] == [9.0, 2.0, 9.0]
 
 
+def test_where_nothing_runs_the_next_batch_may_be_larger():
+    dispatch = make(find=lambda *_: First("jobs:1", "completed", b"1"))
+    dispatch.sizer = Sizer(None)
+    start(dispatch, 7)
+    before = dispatch.sizer.size
+    start(dispatch, *[7] * before)
+    assert dispatch.sizer.size > before
+
+
 def test_a_duplicate_waits_for_the_first_and_gets_its_result():
     first = First("jobs:1", "completed", b'{"ok":true}')
     dispatch = make(find=lambda *_: first)
@@ -110,6 +133,15 @@ def test_a_duplicate_of_a_job_that_is_done_is_settled_at_once():
     _, effects = start(dispatch, 7)
     assert [each.first.id for each in of(effects, Double)] == ["jobs:1"]
     assert dispatch.is_empty
+
+
+def test_a_duplicate_of_a_job_that_is_done_does_not_wait_for_the_rest_of_its_batch():
+    dispatch = make(find=lambda *_: First("jobs:1", "completed", b"1"))
+    work, _ = start(dispatch, 7, 8)
+    dispatch.take_finished(work.batch, [0])
+    _, effects = start(dispatch, 7)
+    assert [each.first.id for each in of(effects, Double)] == ["jobs:1"]
+    assert dispatch.lines == 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -154,6 +186,48 @@ def test_a_failed_job_waits_and_then_runs_with_its_attempt_and_bytes():
     assert (dispatch.lines, dispatch.bytes) == (0, 0)
 
 
+@pytest.mark.parametrize("keeps_order", [False, True])
+def test_a_result_is_looked_for_under_the_batch_that_it_was_written_with(keeps_order):
+    """In the order of the input that is the batch of its line, else the one that it last ran with."""
+    asked = []
+    dispatch = make(find=lambda spot, _: asked.append(spot), keeps_order=keeps_order)
+    work, _ = start(dispatch, 1, 7)
+    dispatch.take_failure(work.batch, 1, fail(), NOW)
+    dispatch.take_finished(work.batch, [0])
+    dispatch.take_end(work.batch)
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    assert dispatch.place(run.batch, 0) == Place(work.batch, 1)
+    dispatch.take_finished(run.batch, [0])
+    dispatch.take_end(run.batch)
+    start(dispatch, 7)
+    assert asked == [(work.batch, 0.5) if keeps_order else (run.batch, 0.0)]
+
+
+def test_with_dedupe_off_nothing_is_kept_of_the_dead():
+    dispatch = make(dedupe=False, max_attempts=1)
+    work, _ = start(dispatch, 7)
+    assert len(dispatch.take_failure(work.batch, 0, fail(), NOW)) == 1
+    assert dispatch._firsts.dead == {}
+
+
+def test_a_probe_that_fails_leaves_no_trace_in_its_job():
+    dispatch = make(flow=Flow(trip=Trip(0.5, 10.0, 2)), max_attempts=3)
+    start(dispatch, 1, 2)
+    for run in of(dispatch.next_jobs(NOW, 2), RunJobs):
+        assert dispatch.take_failure(run.batch, 0, fail(), NOW) == []
+        dispatch.take_end(run.batch)
+    before = dispatch.bytes
+    for moment in (200.0, 300.0):
+        (probe,) = of(dispatch.next_jobs(Moment(moment, 0.0), 2), RunJobs)
+        assert [(attempt.attempt, attempt.is_probe) for attempt in probe.attempts] == [(2, True)]
+        assert dispatch.take_failure(probe.batch, 0, fail(), Moment(moment, 0.0, 0.5)) == [Spare()]
+        dispatch.take_end(probe.batch)
+        assert dispatch.bytes == before
+    (probe,) = of(dispatch.next_jobs(Moment(400.0, 0.0), 2), RunJobs)
+    (letter,) = dispatch.take_failure(probe.batch, 0, fail("reject"), Moment(400.0, 0.0, 0.5))
+    assert (letter.attempts, [each["attempt"] for each in letter.history]) == (2, [1, 2])
+
+
 def test_a_history_says_when_each_attempt_began():
     dispatch = make()
     work, _ = start(dispatch, 1)
@@ -161,6 +235,34 @@ def test_a_history_says_when_each_attempt_began():
     assert bury.history == [
         {"attempt": 1, "at": "1970-01-01T00:16:39.500Z", "duration": 0.5, "type": "mine.Oops", "message": "m"}
     ]
+
+
+def test_a_duplicate_of_a_job_that_was_set_aside_once_more_waits_with_it():
+    dispatch = make(room=Room(MemoryScratch(), lambda *_: b"", 100, 1 << 20))
+    work, _ = start(dispatch, 7)
+    for now in (NOW, LATER):
+        dispatch.take_failure(work.batch, 0, fail("snooze", after=50.0), now)
+        dispatch.take_end(work.batch)
+        assert dispatch.aside == 1
+        (work,) = of(dispatch.next_jobs(now._replace(monotonic=now.monotonic + 60), 1), RunJobs)
+    dispatch.take_failure(work.batch, 0, fail("snooze", after=50.0), LATER)
+    dispatch.take_end(work.batch)
+    assert start(dispatch, 7)[1] == [Opened(work.batch + 1, 1), Drop(work.batch + 1)]
+    assert dispatch.aside == 2
+
+
+def test_a_duplicate_that_is_set_aside_leaves_the_first_of_its_identity_where_it_waits():
+    dispatch = make(room=Room(MemoryScratch(), lambda *_: b"", 100, 1 << 20))
+    work, _ = start(dispatch, 7)
+    dispatch.take_failure(work.batch, 0, fail("snooze", after=50.0), NOW)
+    dispatch.take_end(work.batch)
+    start(dispatch, 7)
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    dispatch.take_failure(run.batch, 0, fail(), LATER)
+    dispatch.take_end(run.batch)
+    for aside in (2, 3):
+        assert of(start(dispatch, 7)[1], Double) == []
+        assert dispatch.aside == aside
 
 
 def test_a_snooze_charges_nothing():
@@ -177,11 +279,49 @@ def test_jobs_that_came_back_run_before_anything_that_was_due_and_in_their_order
     dispatch = make()
     work, _ = start(dispatch, 1, 2, 3, 4)
     dispatch.take_failure(work.batch, 0, fail(), NOW)
-    dispatch.take_returned(work.batch, [1, 2, 3])
+    dispatch.take_returned(work.batch, [2, 3])
+    dispatch.take_returned(work.batch, [1])
     dispatch.take_end(work.batch)
     assert dispatch._backlog.ready
     (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
     assert [each.number for each in run.attempts] == [2, 3, 4, 1]
+
+
+def test_behind_a_limit_a_job_that_waited_goes_before_those_that_came_after_it():
+    dispatch = make(flow=Flow(rate=Rate(1.0, 1)))
+    start(dispatch, 1, 2, 3)
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    dispatch.take_failure(run.batch, 0, fail("snooze", after=0.0), NOW)
+    dispatch.take_end(run.batch)
+    (run,) = of(dispatch.next_jobs(LATER, 1), RunJobs)
+    assert [each.number for each in run.attempts] == [1]
+
+
+@pytest.mark.parametrize(
+    "flow, most", [(Flow(rate=Rate(1.0)), 32), (Flow(level=4), 1), (Flow(rate=Rate(1.0), trip=Trip(0.5, 10.0)), 1)]
+)
+def test_where_each_start_hangs_on_the_end_of_another_a_worker_gets_one_job_at_a_time(flow, most):
+    gate = make(flow=flow).gate
+    assert gate.handful == 1, "as long as nobody knows how long they take"
+    gate._pace = 1e-6
+    assert gate.handful == most
+
+
+def test_the_level_hears_of_each_answer_to_slow_down():
+    dispatch = make(flow=Flow(level=4))
+    start(dispatch, 1)
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    dispatch.take_failure(run.batch, 0, fail("limited"), NOW)
+    assert dispatch.gate._level._limited == 1
+
+
+def test_who_is_told_to_slow_down_waits_a_moment_in_any_case():
+    dispatch = make()
+    work, _ = start(dispatch, 1)
+    assert dispatch.take_failure(work.batch, 0, fail("limited", after=0.0), NOW) == [Spare()]
+    dispatch.take_end(work.batch)
+    assert dispatch.next_jobs(NOW, 1) == []
+    assert len(of(dispatch.next_jobs(NOW._replace(monotonic=NOW.monotonic + 0.02), 1), RunJobs)) == 1
 
 
 def test_the_backlog_is_shared_among_the_workers():
@@ -261,6 +401,16 @@ def bury_unread(dispatch, *lines):
         works += [effect.work for effect in of(effects, Prepare)]
         buried += of(effects, Bury)
     return buried
+
+
+def test_halves_are_ruled_in_the_order_of_their_lines():
+    dispatch = make()
+    work = admit(dispatch, 7, 7)
+    first, second = (each.work for each in dispatch.split(work.batch, "died", NOW))
+    assert answer(dispatch, second) == []
+    effects = answer(dispatch, first)
+    assert [each.batch for each in of(effects, Run)] == [first.batch]
+    assert [each.batch for each in of(effects, Drop)] == [second.batch]
 
 
 @pytest.mark.parametrize("dedupe", [True, False])
@@ -373,6 +523,18 @@ def test_lines_and_bytes_are_counted_from_admission_to_record():
     assert dispatch.lines == 0
     dispatch.take_end(work.batch)
     assert (dispatch.bytes, dispatch.in_flight) == (0, 0)
+
+
+def test_of_a_job_that_travels_alone_the_bytes_are_counted_until_its_record():
+    dispatch = make()
+    work, _ = start(dispatch, 1)
+    dispatch.take_returned(work.batch, [0])
+    dispatch.take_end(work.batch)
+    (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
+    assert (dispatch.lines, dispatch.bytes) == (1, len("1"))
+    dispatch.take_finished(run.batch, [0])
+    dispatch.take_end(run.batch)
+    assert (dispatch.lines, dispatch.bytes) == (0, 0)
 
 
 def test_what_went_wrong_with_a_waiting_job_counts_towards_the_queue_until_it_is_settled():

@@ -90,13 +90,16 @@ def test_what_another_run_let_go_of_runs_here_once_and_the_rest_follows():
     dispatch, _ = with_others({ONE: ELSEWHERE}, max_attempts=1)
     start(dispatch, 1, 1, 1)
     assert dispatch.take_news({}, NOW) == []
+    assert dispatch.elsewhere.count == 0, "nobody is asked any more"
     (run,) = of(dispatch.next_jobs(NOW, 1), RunJobs)
     assert len(run.attempts) == 1
     _, effects = start(dispatch, 1)
     assert of(effects, Double) == of(effects, Run) == []
     effects = dispatch.take_failure(run.batch, 0, fail(), LATER)
     assert [effect.reason for effect in of(effects, Bury)] == ["max_attempts", *["duplicate_of_dead"] * 3]
+    dispatch.take_end(run.batch)
     assert dispatch.is_empty
+    assert dispatch.bytes == 0
 
 
 def test_a_later_line_does_not_overtake_a_first_one_that_is_free_and_does_not_know_it_yet():
@@ -152,6 +155,8 @@ def test_of_what_was_let_go_of_the_first_in_the_input_owns_the_key():
     start(dispatch, {"id": "x", "key": "k", "payload": 1}, {"key": "k", "payload": 2})
     (letter,) = of(dispatch.take_news({}, NOW), Bury)
     assert (letter.place.index, letter.reason, letter.first.id) == (1, "key_conflict", "x")
+    (letter,) = of(start(dispatch, {"key": "k", "payload": 3})[1], Bury)
+    assert (letter.reason, letter.first.id) == ("key_conflict", "x")
 
 
 def test_what_a_record_of_this_command_settles_is_not_asked_for():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 
 import pytest
 
@@ -54,6 +55,7 @@ def test_of_those_that_expired_a_helping_comes_back_at_once(flow, text, number, 
         effects = dispatch.next_jobs(LATER, 2)
         assert 0 < len(effects) <= most
         assert {effect.reason for effect in effects if isinstance(effect, Bury)} == {"expired"}
+        assert dispatch.is_empty or dispatch.due_at == -inf, "the rest would wait for nothing"
         assert dispatch.lines <= HELPING, "those that come back fill the memory"
         buried += len(effects)
     assert buried == number

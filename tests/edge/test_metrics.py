@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -50,6 +51,17 @@ def is_right(text):
 def test_promtool_finds_nothing_to_complain_about(snapshot, last):
     assert is_right(expose(snapshot, last, {}, is_running=True))
     assert is_right(expose(snapshot, last, {"name": 'a"b\\c\nd'}, is_running=False))
+
+
+def test_lines_and_workers_are_counted_for_what_they_are():
+    snapshot = take_snapshot()
+    busy, idle = snapshot.workers
+    snapshot = replace(snapshot, workers=(busy, replace(idle, state="idle"), replace(idle, state="idle")))
+    found = values_of(expose(snapshot, Last(), {}, is_running=True).decode())
+    assert found["jqcli_lines_read_total"] == snapshot.read
+    assert found["jqcli_queue_jobs"] == snapshot.unfinished
+    states = {state: found[f'jqcli_workers{{state="{state}"}}'] for state in ("starting", "running", "idle", "busy")}
+    assert states == {"starting": 0, "running": 0, "idle": 2, "busy": 1}
 
 
 def test_every_family_has_its_help_and_type_once_and_before_its_samples():

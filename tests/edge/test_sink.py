@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import pytest
 
 from jqcli.edge import failpoint, sync
+from jqcli.edge import sink as module
 from jqcli.edge.failpoint import Failpoint
 from jqcli.edge.sink import UNNUMBERED, ResultsFile, ResultsStream
 from jqcli.edge.tail import cut_torn_tail
@@ -59,6 +60,99 @@ def test_what_only_speaks_of_a_key_or_has_no_result_of_its_own_is_not_the_first(
     results.append(1, [record(7, status="skipped")])
     assert results.find(1, 0.0, "5f01ab:7").status == "skipped"
     assert results.find_at(0, "5f01ab:7").status == "skipped"
+
+
+def test_all_that_a_batch_wrote_piece_by_piece_is_found(results):
+    for batch, number in ((1, 1), (2, 2), (1, 3)):
+        results.append(batch, [record(number)])
+    assert [results.find(1, 0.0, f"5f01ab:{number}").id for number in (1, 3)] == ["jobs:1", "jobs:3"]
+
+
+def test_what_an_earlier_run_left_is_synced_and_the_name_of_the_file_once(tmp_path, monkeypatch):
+    placed = []
+    monkeypatch.setattr(module, "sync_file", lambda *_, is_placed, **__: placed.append(is_placed))
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(record(1))
+    results = ResultsFile(os.open(path, os.O_RDWR), str(path))
+    results.sync()
+    assert placed == [False]
+    results.append(1, [record(2)])
+    results.sync()
+    results.sync()
+    assert placed == [False, True]
+    results.close()
+
+
+def append_to(path):
+    with open(path, "ab") as file:
+        file.write(b"x")
+
+
+@pytest.mark.parametrize(
+    "deed, said",
+    [(append_to, "was changed"), (lambda path: os.truncate(path, 9), "was changed"), (os.unlink, "was removed")],
+)
+def test_results_that_others_touch_are_missed(results, deed, said):
+    results.append(1, [record(1)])
+    results.check()
+    deed(results._path)
+    with pytest.raises(FileError, match=said):
+        results.check()
+
+
+@pytest.mark.parametrize("deed", [append_to, lambda path: os.truncate(path, 9)])
+def test_nothing_is_appended_to_results_that_others_touched(results, deed):
+    results.append(1, [record(1)])
+    deed(results._path)
+    size = os.path.getsize(results._path)
+    with pytest.raises(FileError, match="was changed"):
+        results.append(2, [record(2)])
+    assert os.path.getsize(results._path) == size
+
+
+@pytest.fixture
+def pipe():
+    read, write = os.pipe()
+    yield read, ResultsStream(write, "stdout")
+    os.close(read)
+    os.close(write)
+
+
+def test_of_a_stream_the_latest_records_are_found(pipe, monkeypatch):
+    monkeypatch.setattr(module, "_RECENT_BYTES", 3 * len(record(10)))
+    _, stream = pipe
+    for number in range(10, 20):
+        stream.append(number, [record(number)])
+    found = [stream.find(number, 0.0, f"5f01ab:{number}") is not None for number in range(10, 20)]
+    assert found == [False] * 7 + [True] * 3
+    stream.append(19, [record(20)])
+    assert [stream.find(19, 0.0, f"5f01ab:{number}").id for number in (19, 20)] == ["jobs:19", "jobs:20"]
+
+
+def test_a_stream_is_full_while_its_reader_is_far_behind(pipe, monkeypatch):
+    monkeypatch.setattr(module, "_FULL_BYTES", 1000)
+    read, stream = pipe
+    for _ in range(20):  # of which a pipe takes 64 KiB
+        stream.append(1, [record(1, size=10_000)])
+    assert stream.is_full
+    while stream.flush():
+        os.read(read, 1 << 16)
+    assert not stream.is_full
+
+
+def test_where_a_redirected_stream_fails_in_mid_line_that_line_is_taken_back(tmp_path, monkeypatch):
+    def write_some(_, fd, data):
+        if os.fstat(fd).st_size:
+            raise OSError(28, "No space left on device")
+        return os.write(fd, data[: len(record(1)) + 9])
+
+    monkeypatch.setattr(failpoint, "write", write_some)
+    fd = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
+    stream = ResultsStream(fd, "stdout")
+    with pytest.raises(FileError, match="No space"):
+        stream.append(1, [record(1) + record(2)])
+    assert (tmp_path / "out").read_bytes() == record(1)
+    os.close(fd)
 
 
 @pytest.mark.parametrize("size", [0, 70_000], ids=["short", "longer-than-a-look"])

@@ -124,3 +124,23 @@ def test_a_file_that_cannot_be_emptied_ends_the_run_and_says_what_it_was(spill, 
     monkeypatch.setattr(os, "ftruncate", refuse)
     with pytest.raises(FileError, match=r"--spill\): Input/output error"):
         spill.free(0, 4)
+
+
+def test_where_nothing_is_needed_any_more_is_written_anew(tmp_path):
+    spill = Spill(str(tmp_path), 10 * SEGMENT)
+    assert [spill.append(letter * SEGMENT) for letter in (b"a", b"b")] == [0, SEGMENT]
+    spill.free(0, SEGMENT)
+    assert spill.append(b"c" * SEGMENT) == 0
+    os.close(spill._fd)
+
+
+def test_what_cannot_be_written_takes_nothing_from_what_stands_there(tmp_path, monkeypatch):
+    spill = Spill(str(tmp_path), 10 * SEGMENT)
+    assert spill.append(b"abcd") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", lambda *_: 0)
+        assert spill.append(b"efgh") is None
+    for _ in range(3):
+        spill.append(b"x" * (SEGMENT - 4))
+    assert spill.read(0, 4) == b"abcd"
+    os.close(spill._fd)

@@ -47,6 +47,22 @@ def test_a_screen_can_draw_what_was_read_as_if_it_were_there(tmp_path, flow):
     assert (status.pid, status.birth, status.is_over) == (os.getpid(), birth_of(os.getpid()), False)
 
 
+@pytest.mark.parametrize("is_own, mode", [(True, 0o600), (False, 0o644)])
+def test_one_in_the_runtime_directory_is_its_users_alone(tmp_path, is_own, mode):
+    before = os.umask(0o022)
+    try:
+        StatusFile(str(tmp_path / "s.json"), ABOUT, print, is_own=is_own).update(take_snapshot())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "s.json").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("has_letters", [True, False])
+def test_a_dlq_is_named_only_where_it_holds_letters(has_letters):
+    said = status_object(ABOUT, take_snapshot(has_letters=has_letters))
+    assert said["outputs"] == {"results": "out.jsonl", "dlq": "jobs.dlq.jsonl" if has_letters else None}
+
+
 def test_the_end_says_the_exit_code_and_one_of_its_own_leaves_nothing(tmp_path):
     kept, own = tmp_path / "kept.json", tmp_path / "own.json"
     for path, is_own in ((kept, False), (own, True)):

@@ -91,6 +91,16 @@ def test_a_record_is_found_in_its_row_also_after_the_row_was_left_for_others(sto
     assert store.record(999, key(1)) is None
 
 
+def test_few_rows_are_kept_in_memory_and_none_that_is_large(store, monkeypatch):
+    for row in [put(store, [n]) for n in range(9)]:
+        store.record(row, key(row - 1))
+    assert len(store._rows) == 4
+    monkeypatch.setattr("jqcli.edge.storereader._KEPT_BYTES", 1)
+    row = put(store, [99])
+    assert store.record(row, key(99)) is not None
+    assert row not in store._rows
+
+
 def test_what_fails_in_a_transaction_leaves_nothing(store):
     def write_half():
         with store.transaction():
@@ -192,7 +202,8 @@ def test_two_programs_write_in_turn_and_lose_nothing(path):
 def test_a_run_is_alive_as_long_as_its_process(path, store):
     code = (
         "import sys; from jqcli.edge.store import Store\n"
-        "store = Store(sys.argv[1]); store.lock.enter(77); print('in', flush=True); sys.stdin.read()\n"
+        "store = Store(sys.argv[1]); store.lock.enter(77); print('in', flush=True)\n"
+        "sys.stdin.readline(); print(store.lock.is_alive(78), flush=True); sys.stdin.read()\n"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
@@ -200,6 +211,9 @@ def test_a_run_is_alive_as_long_as_its_process(path, store):
     assert child.stdout.readline() == b"in\n"
     assert store.lock.is_alive(77)
     assert not store.lock.is_alive(78)
+    child.stdin.write(b"\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == b"False\n", "whoever asks would be the run"
     child.kill()
     child.communicate()
     wait_for(lambda: not store.lock.is_alive(77))
@@ -342,6 +356,7 @@ def test_a_key_is_forgotten_and_its_neighbours_are_not(store, monkeypatch):
     row = put(store, range(5))
     alone = put(store, [9])
     fold(store)
+    assert store.record(row, key(3)) is not None
     assert forget_key(store, f"5f01ab:{key(3).hex()}") == 1
     assert forget_key(store, f"5f01ab:{key(3).hex()}") == 0
     assert forget_key(store, f"5f01ac:{key(2).hex()}") == 0
@@ -365,12 +380,18 @@ def test_what_is_no_key_is_refused(store):
             forget_key(store, text)
 
 
-def test_a_handler_is_forgotten_under_its_name_and_under_its_spec(store):
+def test_a_handler_is_forgotten_under_its_name_and_under_its_spec(store, monkeypatch):
     named = NAME._replace(name="receipt", handler="tasks.py:receipt", version="1")
     put(store, range(4), name=named)
     put(store, range(10, 13), name=named._replace(version="2"))
     put(store, range(20, 22))
+    monkeypatch.setattr(module, "FOLD_AT", 1)
+    fold(store)
+    epoch, _ = store.state()
     assert forget_handler(store, "nobody") == 0
+    assert store.state()[0] == epoch
     assert forget_handler(store, "receipt") == 7
     assert forget_handler(store, "tasks.py:charge") == 2
+    assert store.state()[0] == epoch + 2, "runs that are alive would know them still"
+    assert store.sql.execute("select count(*) from known").fetchone() == (0,)
     assert read_stats(store, time.time()).parts == []

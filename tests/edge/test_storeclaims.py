@@ -167,18 +167,20 @@ def test_leaving_out_can_be_cut_off_anywhere(claims, monkeypatch):
     monkeypatch.setattr(module, "_LARGE_LATER", 100)
     for n in range(40):
         put(claims, CLAIM, n, 1, bytes([n]) * 16)
-    for number in (1, 2):
-        hits = iter(range(1, 10))
+    write = os.pwrite
+    for number in (1, 2, 3, 4):
+        writes = iter(range(1, 10))
 
-        def die(_, hits=hits, number=number):
-            if next(hits) == number:
+        def die(*args, writes=writes, number=number):
+            if next(writes) == number:
                 raise KeyboardInterrupt
+            return write(*args)
 
-        monkeypatch.setattr(failpoint, "hit", die)
+        monkeypatch.setattr(os, "pwrite", die)
         with pytest.raises(KeyboardInterrupt):
-            claims.leave_out(lambda run: run < 3)
-        monkeypatch.setattr(failpoint, "hit", lambda _: None)
-        assert [run for _, run, _, _ in rows(claims) if run < 3] == [0, 1, 2]
+            claims.leave_out(lambda run: 17 <= run < 20)
+        monkeypatch.setattr(os, "pwrite", write)
+        assert [run for _, run, _, _ in rows(claims) if 17 <= run < 20] == [17, 18, 19]
         put(claims, CLAIM, 99, 1, C)
         assert rows(claims)[-1] == (1, 99, CLAIM, C)
         for n in range(40):

@@ -20,7 +20,7 @@ from jqcli.core.codec import Scheme
 from jqcli.core.effect import Attempt, Limits, Work
 from jqcli.core.record import durations_of
 from jqcli.engine import child, runner
-from jqcli.engine.frame import HEADER, Kind
+from jqcli.engine.frame import HEADER, FrameError, Kind
 from jqcli.engine.inline import Inline
 from jqcli.engine.memory import PAGE_SIZE, REVOKED
 from jqcli.engine.process import Pool
@@ -872,14 +872,36 @@ def test_work_that_is_wanted_back_twice_is_given_back_once(pool):
     assert not pool.failures
 
 
-def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool):
+def test_jobs_that_no_worker_had_room_for_come_back_when_all_is_wanted_back(pool):
+    pool.prepare([{"do": "sleep"}])
+    pool.wait(lambda: pool.engine.is_busy and pool.engine.room(time.monotonic()) <= 0)
+    room = pool.engine.room(time.monotonic())
+    later = pool.run_jobs([Attempt(0, 1, b'{"payload":{"do":"none"}}', 1)])
+    assert pool.engine.room(time.monotonic()) == room - 1
+    pool.engine.revoke()
+    pool.finish(later)
+    assert pool.returned[later] == [0]
+    assert pool.engine._orders == []
+
+
+def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool, monkeypatch):
+    forgotten = []
+
+    def forget(pid):
+        os.kill(pid, 0)  # raises where it was reaped, so that its number might be another's
+        forgotten.append(pid)
+
+    monkeypatch.setattr(pool.engine._keeper, "remove", forget)
+    pool.engine._failed_starts = 1
     first = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     os.kill(first, signal.SIGKILL)
     pool.wait(lambda: pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid != first)
     assert pool.engine.rows(time.monotonic(), lambda *_: "")[0].restarts == 1
     second = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     assert second != first
+    assert forgotten == [first]
     assert not pool.failures
+    assert pool.engine._failed_starts == 0, "only those in a row count"
 
 
 def test_a_worker_that_is_killed_while_it_holds_batches_gives_them_back(pool):
@@ -890,8 +912,46 @@ def test_a_worker_that_is_killed_while_it_holds_batches_gives_them_back(pool):
     os.kill(pid, signal.SIGKILL)
     pool.wait(lambda: pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid != pid)
     pool.run(batch)
+    assert pool.engine.wait_until(5.0) == 5.0, "it is told at once"
     pool.finish(batch)
     assert pool.returned[batch] == [0, 1, 2]
+
+
+def test_lines_that_a_worker_had_not_read_when_it_was_killed_are_read_by_another(pool, monkeypatch):
+    pool.prepare([{"do": "sleep"}])
+    pool.wait(lambda: pool.engine.is_busy)
+    (worker,) = pool.engine._workers
+    with monkeypatch.context() as patch:
+        patch.setattr(pool.engine, "_pick", lambda *_, **__: worker)
+        batch = pool.prepare([{"do": "none"}] * 2)
+    os.kill(worker.child.pid, signal.SIGKILL)
+    pool.finish(batch)
+    assert [index for index, _ in pool.records[batch]] == [0, 1]
+
+
+def test_what_a_worker_said_before_it_died_counts_also_where_its_death_is_seen_first(pool):
+    batch = pool.prepare(
+        [{"do": "raise"}, {"do": "large", "size": 400_000}, {"do": "large", "size": 400_000}, {"do": "kill"}]
+    )
+    pool.wait(lambda: batch in pool.answers)  # and is sent to be run
+    (worker,) = pool.engine._workers
+    wait_for(lambda: worker.child.is_dead)
+    pool.engine._mark_dead(worker)
+    for event in pool.engine.advance(time.monotonic()):
+        pool.take(event)
+    assert {index: failure.verdict for index, failure in pool.failures[batch].items()} == {0: "error", 3: "crash"}
+    assert [index for index, _ in pool.records[batch]] == [1, 2]
+    assert pool.ended[batch] == 1
+
+
+def test_a_worker_that_stopped_may_be_asked_again_and_one_that_was_not_asked_does_not_stop(pool):
+    (worker,) = pool.engine._workers
+    with pytest.raises(FrameError, match="an answer to nothing"):
+        pool.engine._read_frame(worker, Kind.STOPPED, b"")
+    worker.is_stopping = worker.may_stop = True
+    worker.asked_back = (1, 1), 0.0
+    pool.engine._reclaim(worker)
+    assert (worker.is_stopping, worker.may_stop, worker.asked_back) == (False, False, None)
 
 
 def test_workers_that_cannot_load_their_handlers_any_more_are_reported_lost(tmp_path):

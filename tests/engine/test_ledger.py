@@ -6,6 +6,7 @@ sent one, and inside every attempt. What it leaves behind is all that the ledger
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -339,6 +340,94 @@ def test_nobody_is_charged_where_the_worker_had_moved_on_from_the_place_that_it_
     finished, _, crashed, returned = check(scene, ["ok"] * 5)
     assert (finished, crashed, returned) == ([0, 1], [], [2, 3, 4])
     assert scene.of(Failed) == []
+
+
+def test_who_is_charged_with_a_timeout_is_so_with_the_time_of_that_attempt_and_by_the_name_of_pythons_own():
+    scene = Scene()
+    scene.prepare(["ok"] * 3)
+    scene.ledger.add_run(1, None, Limits(None, {}), 100.0)
+    scene.memory.words[RUNNING] = 1 + 1
+    scene.ledger.look(107.0)
+    events, _ = scene.ledger.bury(Cause("timeout", "jqcli.JobTimeout", "too long"), 109.0)
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert (failed.index, failed.failure.duration) == (0, 2.0)
+    assert failed.failure.names[:2] == ("jqcli.JobTimeout", "builtins.TimeoutError")
+
+
+def test_a_run_that_waited_behind_another_took_only_the_time_since_that_ended():
+    scene = Scene()
+    for number in (1, 2):
+        scene.prepare(["ok"], number)
+        scene.ledger.add_run(number, None, Limits(None, {}), 100.0)
+    ended = []
+    for number, now in ((1, 107.0), (2, 109.0)):
+        scene.runner.handle(Kind.RUN, frame.BATCH.pack(number))
+        for data in scene.sent:
+            ended += scene.ledger.read(Kind(HEADER.unpack_from(data)[1]), data[HEADER.size :], now)
+        scene.sent = []
+    assert [(each.batch, each.seconds, each.jobs) for each in ended if isinstance(each, Ended)] == [
+        (1, 7.0, 1),
+        (2, 2.0, 1),
+    ]
+
+
+def test_records_count_for_nobody_where_one_of_them_was_lost_with_the_channel():
+    deeds = ["large", "large", "ok", "ok"]
+    scene = Scene(dies_in=4)
+    scene.prepare(deeds)
+    with pytest.raises(StopNow):
+        scene.run()
+    assert Kind.RECORD in [HEADER.unpack_from(data)[1] for data in scene.sent]
+    scene.events, _ = scene.ledger.bury(crash("the worker sent nonsense"), 1e9, is_garbled=True)
+    finished, _, crashed, returned = check(scene, deeds)
+    assert (finished, crashed, returned) == ([], [3], [0, 1, 2])
+
+
+def test_the_place_in_a_run_is_counted_from_its_own_beginning(monkeypatch):
+    scene = Scene()
+    places = []
+    monkeypatch.setitem(globals(), "perform", lambda deed: places.append(scene.memory.spot()) or deed)
+    for number in (1, 2):
+        scene.prepare(["ok"] * 3, number)
+        assert gc.isenabled()
+        scene.run(number)
+    assert places == [0, 1, 2] * 2
+    assert scene.runner._held == {}, "what was run is kept to the end"
+
+
+def test_a_worker_that_stopped_holds_nothing_and_heeds_nothing_before_it_is_to_go_on():
+    scene = Scene(revoked_in=1)
+    scene.prepare(["ok"] * 3)
+    scene.prepare(["ok"], 2)
+    scene.run()
+    assert scene.memory.words[REVOKED] == 0
+    announced = [(Kind.PREPARE, frame.PREPARE.pack(3, 1, 1, 0, 0)), (Kind.LINES, b"1\n")]
+    before = scene.frames
+    for kind, body in [(Kind.RUN, frame.BATCH.pack(2)), *announced]:
+        scene.runner.handle(kind, body)
+    assert (scene.frames, scene.runner._held) == (before, {})
+    for kind, body in [(Kind.RESUME, b""), *announced]:
+        scene.runner.handle(kind, body)
+    assert (scene.frames, list(scene.runner._held)) == (before + 1, [3])
+
+
+def test_waiting_for_room_is_no_part_of_an_attempt(monkeypatch):
+    scene = Scene()
+    deeds = ["x" * 1000] * (3 * PAGE_SIZE // 1000)
+    waited = []
+
+    def sleep(_):
+        waited.append(scene.memory.words[RUNNING])
+        scene.read()
+
+    monkeypatch.setattr("jqcli.engine.runner.time.sleep", sleep)
+    at = set()
+    monkeypatch.setitem(globals(), "perform", lambda deed: at.add(scene.memory.words[RUNNING]) or deed)
+    scene.prepare(deeds)
+    scene.run()
+    assert (set(waited), at) == ({0}, {1 + 1})
+    scene.read()
+    assert len(scene.finished) == len(deeds)
 
 
 BROKEN = [

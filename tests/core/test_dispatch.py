@@ -207,7 +207,7 @@ def test_with_dedupe_off_nothing_is_kept_of_the_dead():
     dispatch = make(dedupe=False, max_attempts=1)
     work, _ = start(dispatch, 7)
     assert len(dispatch.take_failure(work.batch, 0, fail(), NOW)) == 1
-    assert dispatch._firsts.dead == {}
+    assert dispatch._firsts.dead._by_key == {}
 
 
 def test_a_probe_that_fails_leaves_no_trace_in_its_job():

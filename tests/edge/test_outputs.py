@@ -91,5 +91,5 @@ def test_of_letters_of_one_key_the_first_jobs_own_says_who_is_dead(tmp_path):
     follower = own.replace('"j7"', '"j8"').replace("rejected", "duplicate_of_dead")
     dlq.write_text(own + "\n" + follower + "\n")
     outputs = open_outputs(Destination(str(results), str(dlq), TAG, explain=str))
-    assert [first.id for first in outputs.settled.dead.values()] == ["j7"]
+    assert [outputs.settled.dead.find(key).id for key in outputs.settled.dead._by_key] == ["j7"]
     outputs.results.close()

@@ -891,8 +891,8 @@ def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool, 
         os.kill(pid, 0)  # raises where it was reaped, so that its number might be another's
         forgotten.append(pid)
 
-    monkeypatch.setattr(pool.engine._keeper, "remove", forget)
-    pool.engine._failed_starts = 1
+    monkeypatch.setattr(pool.engine._crew._keeper, "remove", forget)
+    pool.engine._crew._failed_starts = 1
     first = pool.result(pool.run_all([{"do": "pid"}]))["result"]
     os.kill(first, signal.SIGKILL)
     pool.wait(lambda: pool.engine.rows(time.monotonic(), lambda *_: "")[0].pid != first)
@@ -901,7 +901,7 @@ def test_an_idle_worker_that_is_killed_is_replaced_and_nothing_is_charged(pool, 
     assert second != first
     assert forgotten == [first]
     assert not pool.failures
-    assert pool.engine._failed_starts == 0, "only those in a row count"
+    assert pool.engine._crew._failed_starts == 0, "only those in a row count"
 
 
 def test_a_worker_that_is_killed_while_it_holds_batches_gives_them_back(pool):
@@ -936,7 +936,7 @@ def test_what_a_worker_said_before_it_died_counts_also_where_its_death_is_seen_f
     pool.wait(lambda: batch in pool.answers)  # and is sent to be run
     (worker,) = pool.engine._workers
     wait_for(lambda: worker.child.is_dead)
-    pool.engine._mark_dead(worker)
+    pool.engine._crew._mark_dead(worker)
     for event in pool.engine.advance(time.monotonic()):
         pool.take(event)
     assert {index: failure.verdict for index, failure in pool.failures[batch].items()} == {0: "error", 3: "crash"}
@@ -947,7 +947,7 @@ def test_what_a_worker_said_before_it_died_counts_also_where_its_death_is_seen_f
 def test_a_worker_that_stopped_may_be_asked_again_and_one_that_was_not_asked_does_not_stop(pool):
     (worker,) = pool.engine._workers
     with pytest.raises(FrameError, match="an answer to nothing"):
-        pool.engine._read_frame(worker, Kind.STOPPED, b"")
+        pool.engine._crew._read_frame(worker, Kind.STOPPED, b"")
     worker.is_stopping = worker.may_stop = True
     worker.asked_back = (1, 1), 0.0
     pool.engine._reclaim(worker)

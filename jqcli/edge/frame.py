@@ -146,6 +146,8 @@ def _worker_lines(workers: tuple[WorkerRow, ...], room: int) -> list[Line]:
         return []
     rows = room - 2
     shown = workers if len(workers) <= rows else workers[: rows - 1]
+    if not shown:
+        return []
     head = f"{'pid':>8}  {'state':<9}{'age':>9}{'done':>15}{'restarts':>10}   job"
     lines: list[Line] = [[], [(head, "label")]]
     lines += [_worker_line(row) for row in shown]

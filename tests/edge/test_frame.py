@@ -67,6 +67,12 @@ def test_workers_that_do_not_fit_are_counted():
     assert 0 < shown < 64
 
 
+@pytest.mark.parametrize("height", range(1, 40))
+def test_there_is_no_head_without_a_worker_below_it(height):
+    text = "\n".join(show(draw(take_snapshot(workers=3), "t", 79, height)))
+    assert ("restarts" in text) == (" 4000 " in text)
+
+
 @pytest.mark.parametrize("width, rows", [(119, 7), (78, 7), (77, 11), (51, 11), (50, 18), (1, 18)])
 def test_counts_that_do_not_fit_beside_each_other_stand_below(width, rows):
     assert len(draw(take_snapshot(workers=0, errors=()), "t", width, 40)) == 3 + rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from jqcli.core.exact import MAX_DEPTH, depth_of, load_exact
@@ -46,10 +47,11 @@ def change_line(line: bytes, changes: tuple[Change, ...], *, is_raw: bool) -> by
     for change in changes:
         _put(holder, change)
     changed = holder if is_envelope else holder["payload"]
-    try:
-        return json.dumps(changed, ensure_ascii=False, separators=(",", ":")).encode()
-    except RecursionError:
-        raise ValueError("would be nested too deeply; use --edit") from None
+    with suppress(RecursionError):  # which comes at another depth with each Python
+        text = json.dumps(changed, ensure_ascii=False, separators=(",", ":")).encode()
+        if depth_of(text) <= MAX_DEPTH:
+            return text
+    raise ValueError("would be nested too deeply; use --edit")
 
 
 def _put(holder: dict[str, Any], change: Change) -> None:

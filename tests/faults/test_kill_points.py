@@ -44,7 +44,7 @@ def walk(tmp_path, capsys, name, *words, stride=1, least=15):
 )
 def test_killed_at_any_effect_the_same_command_ends_with_the_right_answer(tmp_path, capsys, words):
     """Fault 16: by failpoints, before every effect and in the middle of every append."""
-    walk(tmp_path, capsys, "once", *words, least=25)
+    walk(tmp_path, capsys, "once", *words, least=20)
 
 
 @pytest.mark.parametrize("words", [("-j", "0", "-b", "2"), ("-j", "2", "-b", "2", "-k")], ids=" ".join)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # A string without an end goes to the end of the line: looked for anew at each of its quotes, it would take for ever.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\],:]', re.DOTALL)
 _OPENING, _CLOSING = frozenset((b"{", b"[")), frozenset((b"}", b"]"))
-_TEXT = rb'"(?:[^"\\\n]|\\[^\n])*"'
+_TEXT = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
 _START = re.compile(
     rb'\{"id":(' + _TEXT + rb'|-?[0-9]+),"key":(' + _TEXT + rb')(?:,"payload_hash":("[0-9a-f]{32}"))?,'
 )  # as our own records begin, letters and results

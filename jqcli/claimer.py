@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jqcli.core.gathered import Done
     from jqcli.edge.store import Store
     from jqcli.edge.storeclaims import Head
-    from jqcli.edge.storereader import ScopeName
+    from jqcli.edge.storereader import Found, ScopeName
     from jqcli.model import First, Job
 
 GATHERED_BYTES = 8 << 20  # of records to commit at once; four times as much costs a third more a byte
@@ -57,6 +57,7 @@ class Claimer:
         self._head: Head | None = None  # of the claims, when it was looked at last
         self._own_rows = OwnRows()
         self._own_claims = OwnClaims()
+        self._found: dict[tuple[str | None, bytes], Found] = {}  # in the tree, by the last claim
         self._abandoned: Store | None = None
         try:
             self._enter(store)
@@ -95,6 +96,7 @@ class Claimer:
         if self._store is None or not any(wanted.values()):
             return known
         now = time.time()
+        self._found = {}
         try:
             self._collect()
             with self._store.held():
@@ -114,7 +116,8 @@ class Claimer:
         if likely:
             self._wait()
             found = store.look_up(self._scopes[handler], likely)
-            fresh = [key for key, one in found.items() if now < self._recall.fresh_until(key, one.at, one.ttl)]
+            fresh = {key: one for key, one in found.items() if now < self._recall.fresh_until(key, one.at, one.ttl)}
+            self._found |= {(handler, key): one for key, one in fresh.items()}
             known |= dict.fromkeys(fresh, REMEMBERED)
         return known
 
@@ -278,9 +281,11 @@ class Claimer:
             return None, now
         found = self._recall.find(key)
         if found is None and self._sieve is not None:
-            with store.held():
-                known = store.look_up(self._scopes[job.asks.handler], key).get(key)
-            found = None if known is None else (known.row, known.at, known.ttl)
+            handler = job.asks.handler
+            found = self._found.get((handler, key))
+            if found is None:
+                with store.held():
+                    found = store.look_up(self._scopes[handler], key).get(key)
         if found is None:
             return None, now
         row, done_at, ttl = found

@@ -527,6 +527,22 @@ def test_what_is_done_is_let_go_only_when_it_counts(open_run, monkeypatch):
     assert two.claim({None: keys(1)}) == {job(1).key: ELSEWHERE}
 
 
+def test_what_a_claim_found_in_a_large_memory_is_not_looked_for_again(open_run, monkeypatch):
+    monkeypatch.setattr(module, "FOLD_AT", 10)
+    one = open_run(1)
+    one.note([5], keys(*range(20)), None, [b"".join(map(record, range(20)))])
+    one.commit(waits=True)
+    two, asked, look_up = open_run(2), [], Store.look_up
+    monkeypatch.setattr(Store, "look_up", lambda *words: asked.append(words[2]) or look_up(*words))
+    assert len(two.claim({None: keys(*range(20))})) == 20
+    assert [two.find(None, job(n))[0].result for n in (0, 19, 3)] == [b"0", b"19", b"3"]
+    assert len(asked) == 1
+    assert two.find(None, job(3, b'{"payload":%d,"handler":"other"}')) == (None, pytest.approx(time.time(), abs=60))
+    assert len(two.claim({None: keys(7)})) == 1
+    assert two.find(None, job(19))[0].id == "job-19"
+    assert len(two._found) == 1, "no more than the last claim's is kept"
+
+
 def test_what_was_folded_runs_out_too(open_run, monkeypatch):
     monkeypatch.setattr(module, "FOLD_AT", 10)
     monkeypatch.setattr("jqcli.claimer.time.time", lambda: 1000.0)

@@ -66,7 +66,9 @@ def fresh_until(key: bytes, done_at: float, ttl: float | None) -> float:
 
 def shorter(one: float | None, other: float | None) -> float | None:
     """Return the shorter of two times to live; None is for ever."""
-    return min((ttl for ttl in (one, other) if ttl is not None), default=None)
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def split_keys(keys: bytes) -> list[bytes]:

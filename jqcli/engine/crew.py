@@ -188,7 +188,7 @@ class Crew:
     # They go
 
     def watch(self, now: float) -> None:
-        """Bury the dead, and end what takes too long."""
+        """Bury the dead, end what takes too long, and fetch what was done before what takes long."""
         for worker in list(self.workers):
             if worker.is_gone(now):
                 self._bury(worker, now)
@@ -198,6 +198,10 @@ class Crew:
                 if overrun is not None:
                     cause, worker.blamed = overrun
                     self._end(worker, cause)
+            elif worker.cause is None and worker.ledger.has_untold(now):
+                self._serve(worker, 0)
+                if worker.cause is None:
+                    self.events += worker.ledger.fetch(now)
 
     def _mark_dead(self, worker: Worker) -> None:
         worker.is_dead = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import orjson
 from jqcli.core.codec import KEY_SIZE
 from jqcli.core.event import Answer, Ended, Event, Failed, Finished, Returned, Unprepared
 from jqcli.core.prepare import ID_SIZE
-from jqcli.core.record import status_of
+from jqcli.core.record import durations_of, status_of
 from jqcli.engine import frame
 from jqcli.engine.failure import unpack_failure
 from jqcli.engine.frame import FrameError, Kind
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jqcli.core.effect import Limits, Work
     from jqcli.engine.cause import Cause
 
+_SILENT = 0.05  # seconds at one attempt, as a worker tells of what it did that often between attempts
 _BASES = ("builtins.Exception", "builtins.BaseException", "builtins.object")
 
 
@@ -37,6 +38,8 @@ class _Run:
     told: int = 0
     failed: set[int] = field(default_factory=set)
     large: list[bytes | memoryview] = field(default_factory=list)
+    fetched: Counter[int] = field(default_factory=Counter)  # the microseconds of records that were not waited for
+    fetched_skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -129,6 +132,27 @@ class Ledger:
         index = run.order[spot]
         return Running(batch, index, since, run.limits.of(index), spot)
 
+    def has_untold(self, now: float) -> bool:
+        """Tell whether the worker is at one attempt for so long that what it did before should not wait for it."""
+        words = self.memory.words
+        is_behind = bool(self.runs) and self.memory.has_more and words[RUNNING] == self.runs[0].batch + 1
+        return is_behind and self.look(now) >= _SILENT
+
+    def fetch(self, now: float) -> list[Event]:
+        """Take the records that a worker has not told of, where it `has_untold`; all its frames were read since then.
+
+        Frames and records come in the order of the jobs, so a frame that was not read would leave a gap.
+        """
+        if not self.has_untold(now):
+            return []
+        run = self.runs[0]
+        events = self._collect(run, self._seen[HEAD])
+        run.large = []
+        for event in events:
+            run.fetched.update(us for us, _ in durations_of(event.records))
+            run.fetched_skipped += event.skipped
+        return list(events)
+
     def read(self, kind: Kind, body: bytes, now: float) -> list[Event]:
         """Return what a frame of the worker's says. Raises FrameError for one that makes no sense."""
         try:
@@ -173,7 +197,7 @@ class Ledger:
         if is_garbled and not self._is_sure(running):
             running = running or self._suspect(now)
         elif self.runs:
-            events += self._collect(self.runs[0])
+            events += self._collect(self.runs[0], self.memory.words[HEAD])
         if running is not None and running.index is None:
             events.append(Unprepared(running.batch, cause.message))
             self.preparing.pop(running.batch)
@@ -213,9 +237,9 @@ class Ledger:
         at = next(untold, None)
         return None if at is None else Running(run.batch, run.order[at], now, None, at)
 
-    def _collect(self, run: _Run) -> list[Event]:
-        """Take the records that a dead worker finished and had not told of."""
-        records = [*run.large, *self.memory.take(self.memory.words[HEAD])]
+    def _collect(self, run: _Run, head: int) -> list[Finished]:
+        """Take the records that a worker finished and did not tell of."""
+        records = [*run.large, *self.memory.take(head)]
         text = b"".join(records)
         count = text.count(b"\n")
         if not count:
@@ -267,11 +291,16 @@ class Ledger:
         indexes: Sequence[int] = run.order[run.told : position]
         if run.failed:
             indexes = [run.order[at] for at in range(run.told, position) if at not in run.failed]
+        durations = orjson.loads(body[frame.TOLD.size :])
+        if run.fetched:
+            durations = list((Counter(dict(durations)) - run.fetched).items())
+            completed -= run.fetched.total() - run.fetched_skipped
+            skipped -= run.fetched_skipped
+            run.fetched, run.fetched_skipped = Counter(), 0
         if len(indexes) != completed + skipped:
             raise FrameError(f"{completed + skipped} records for {len(indexes)} jobs")
         run.told, run.large = position, []
         self.done += completed + skipped
-        durations = orjson.loads(body[frame.TOLD.size :])
         events: list[Event] = [Finished(batch, records, completed, skipped, durations, indexes)]
         if is_last:
             self.runs.popleft()

@@ -4,9 +4,9 @@ The worker puts each finished record there before its next attempt begins. Recor
 written again only when the parent has taken all that was on it. Positions are bytes, counted as if the pages went on
 for ever: page `n` holds the positions from `n * PAGE_SIZE` on, and may end before it is full.
 
-Each word has one writer, so neither side needs a lock. The parent reads records after the worker has told of them or is
-dead, and live words only as hints. Nothing is written when an attempt begins (that was a twentieth of a small job):
-which one runs follows from how many records there are.
+Each word has one writer, so neither side needs a lock. The parent reads records after the worker has told of them, has
+been silent about them for long, or is dead, and live words only as hints. Nothing is written when an attempt begins
+(that was a twentieth of a small job): which one runs follows from how many records there are.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class Memory:
         pieces = self._pieces(self._tail, until)
         self._tail = until
         return pieces
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are records that were not taken."""
+        return self.words[HEAD] > self._tail
 
     def peek(self) -> bytes:
         """Return all records that were not taken."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from jqcli.engine.setup import Setup
     from jqcli.engine.voice import Voice
 
-# A finished record is told after 50 ms at latest.
+# A finished record is told after 50 ms at latest, or behind the next attempt; the parent fetches what waits for that.
 TELL_NS = 50_000_000
 _NULL = b"null"
 # Ends of the records of first attempts, by microseconds: most jobs are short, and formatting a float costs 0.2 µs.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 
 import pytest
@@ -230,3 +231,36 @@ def test_garbage_in_the_channel_never_gives_a_job_the_record_of_another(folder, 
     ran = folder.run("jobs.jsonl", "-o", "results.jsonl", "--max-crashes", "9", *words, *FAST)
     assert ran.code in (0, 1), ran.err
     folder.check(crashes=20)
+
+
+@pytest.mark.parametrize("options", [("-b", "9"), ("-b", "9", "-k"), ("-b", "3"), ("-b", "9", "--store", "memory.db")])
+def test_what_is_done_is_recorded_though_a_long_job_behind_it_runs_and_the_parent_dies(folder, options):
+    quick = [1, {"do": "skip"}, {"do": "reject"}, {"do": "return_large", "size": 400_000}, 2, {"do": "skip", "n": 1}]
+    folder.write("jobs.jsonl", [*quick, {"do": "wait", "file": "go"}, 3, 4])
+    words = ("jobs.jsonl", "-o", "results.jsonl", "-j", "1", *options)
+    child = folder.start(*words)
+    wait_for(lambda: (folder / "results.jsonl").exists() and (folder / "results.jsonl").read_bytes().count(b"\n") == 5)
+    wait_for(lambda: (folder / "jobs.dlq.jsonl").read_bytes().count(b"\n") == 1)
+    child.kill()
+    child.wait(20)
+    folder.write("go", "")
+    begun = len(folder.log)
+    ran = folder.run(*words, "--summary", "json", code=1)
+    assert ran.summary["settled_before"] == 6
+    assert len(folder.log) - begun == 3, "the long one, and those behind it"
+    folder.check(deaths=1)
+
+
+def test_what_was_fetched_before_a_long_job_is_counted_once(folder):
+    quick = [*range(40), {"do": "skip"}, {"do": "reject"}, {"do": "return_large", "size": 400_000}, *range(50, 60)]
+    folder.write("jobs.jsonl", [*quick, {"do": "wait", "file": "go"}, {"do": "skip", "n": 1}, 70])
+    child = folder.start(
+        *("jobs.jsonl", "-o", "results.jsonl", "-j", "1", "-b", "100"),
+        *("--metrics-file", "m.prom", "--summary", "json"),
+    )
+    wait_for(lambda: (folder / "results.jsonl").exists() and (folder / "results.jsonl").read_bytes().count(b"\n") == 52)
+    folder.write("go", "")
+    said = json.loads(child.communicate(timeout=20)[1].splitlines()[-1])
+    assert (said["completed"], said["skipped"], said["dead"], said["attempts"]) == (53, 2, 1, 56)
+    assert re.search(r"jqcli_attempt_duration_seconds_count\S* 56\n", (folder / "m.prom").read_text())
+    folder.check(deaths=1)

@@ -19,7 +19,7 @@ so that there is one redrive a DLQ at a time. The DLQ itself is not touched befo
     the header's mark, without those whose job has a result, with the longer letters in the place of theirs. Under the
     DLQ's lock follows what was appended since; it is synced; its inode is written to the redrive's file; it is renamed.
         Crash before the renaming: the old DLQ is whole and step 5 is done again. After it: the DLQ is the file that the
-        redrive's file names, so step 5 is over.
+        redrive's file names, so step 5 is over, and no letter in it is taken up any more.
 6.  The redrive's file is removed.
 
 A redrive that was stopped, not killed, ends at step 4, and so leaves what a crash leaves.
@@ -31,7 +31,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jqcli.edge.letter import LetterFile
-from jqcli.edge.merge import merge
+from jqcli.edge.merge import is_merged, merge
 from jqcli.edge.redrive_log import RedriveLog
 from jqcli.edge.stderr import say
 from jqcli.edge.target import resolve
@@ -57,6 +57,10 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings], patience
             merge(log)
         while True:
             progress = log.read()
+            if is_merged(log):  # the letters of the new DLQ, whichever they are, are not those that were chosen
+                merge(log)
+                say(f"{dlq}: nothing to do, all letters that were asked for are settled")
+                return 1 if len(progress.again) else 0
             selection = select(log, progress, ask)
             if not selection.offsets:
                 code = 1 if selection.before["dead"] else 0

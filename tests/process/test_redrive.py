@@ -460,6 +460,18 @@ def test_an_emptying_of_its_file_that_fails_names_it_and_the_same_command_goes_o
     assert nothing_is_left_beside(folder)
 
 
+def test_killed_behind_its_last_change_of_the_dlq_the_same_command_takes_up_no_other_letter(folder):
+    """With --limit the letters that are left would be the next ones: their results would have no merge any more."""
+    bury(folder, [{"n": 0}, {"n": 1}, {"n": 3}])
+    (folder / "round").write_text("1")
+    retry(folder, "--limit", "2", code=-signal.SIGKILL, JQ_RUN_FAILPOINT="redrive.restart:1:kill")
+    assert "nothing to do" in retry(folder, "--limit", "2", code=1).err
+    assert check(folder, deaths=1).statuses == {"completed": 1, "dead": 2}
+    assert nothing_is_left_beside(folder)
+    retry(folder, code=1)
+    assert check(folder, retries=2, deaths=1).statuses == {"completed": 2, "dead": 1}
+
+
 def test_another_choice_than_the_killed_one_is_a_redrive_of_its_own(folder):
     bury(folder, [{"n": 2}, {"n": 5}])
     number = 4

@@ -15,9 +15,9 @@ so that there is one redrive a DLQ at a time. The DLQ itself is not touched befo
     as in any run. Results on a stream are noted in the redrive's file once the reader has taken them.
         Crash: jobs with a result behind the header's mark, with a note, or with a longer letter have their outcome. The
         others run (again). A torn last line in either file is cut, and its job runs again.
-5.  At the end: results and the redrive's file are synced. A new DLQ is written beside the old one: its letters up to
-    the header's mark, without those whose job has a result, with the longer letters in the place of theirs. Under the
-    DLQ's lock follows what was appended since; it is synced; its inode is written to the redrive's file; it is renamed.
+5.  At the end: results are synced. A new DLQ is written beside the old one: its letters up to the header's mark,
+    without those whose job has a result, with the longer letters in the place of theirs. Under the DLQ's lock follows
+    what was appended since; it is synced; its inode is written to the redrive's file, which is synced; it is renamed.
         Crash before the renaming: the old DLQ is whole and step 5 is done again. After it: the DLQ is the file that the
         redrive's file names, so step 5 is over, and no letter in it is taken up any more.
 6.  The redrive's file is removed.

@@ -49,7 +49,6 @@ def merge(log: RedriveLog) -> None:
     if not is_merged(log):
         if log.header.results is not None:
             _sync_results(log.header.results)
-        log.sync()
         rewrite = _Merging(log, progress)
         rewrite_letters(log, log.header.dlq_end, rewrite, rewrite.rest)
     log.restart()

@@ -713,6 +713,15 @@ def test_a_letter_whose_line_is_of_another_job_is_left(folder):
     assert [(letter["id"], letter["redrives"]) for letter in letters(folder)] == [("a", 0)]
 
 
+def test_equal_lines_that_end_their_reader_have_a_letter_each_again(folder):
+    bury(folder, [{"n": 1, "x": "poison"}, {"n": 2}, {"n": 1, "x": "poison"}])
+    retry(folder, "-H", f"{ROOT}/tests/process/poison.py:do", code=1)
+    assert sorted((letter["id"], letter["source"], letter["redrives"]) for letter in letters(folder)) == [
+        ("jobs:1", "jobs.jsonl:1", 1),
+        ("jobs:3", "jobs.jsonl:3", 1),
+    ]
+
+
 EDITOR = """\
 import sys
 path = sys.argv[1]

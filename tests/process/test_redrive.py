@@ -209,6 +209,19 @@ def test_a_line_that_has_become_a_job_is_run_and_its_letter_leaves(folder):
     assert not (folder / "jobs.dlq.jsonl").exists()
 
 
+def test_a_line_that_has_become_a_job_which_completed_before_is_its_duplicate(folder):
+    (folder / "round").write_text("3")
+    words = ("-H", "mend.py:third", "-o", "results.jsonl", "-d", "jobs.dlq.jsonl", *ONCE)
+    folder.write("jobs.jsonl", [{"id": "a", "handler": "late", "payload": {"n": 1}}])
+    folder.run("jobs.jsonl", *words, code=1)
+    folder.write("jqcli.toml", '[handlers.late]\nspec = "mend.py:third"\n')
+    folder.write("more.jsonl", [{"id": "b", "handler": "late", "payload": {"n": 1}}])
+    folder.run("more.jsonl", *words, code=0)
+    retry(folder, code=0)
+    records = oracle.read_lines(folder / "results.jsonl")
+    assert [(record["id"], record["status"]) for record in records] == [("b", "completed"), ("a", "duplicate")]
+
+
 def test_whose_key_it_is_runs_before_who_came_into_conflict_with_it(folder):
     jobs = [{"id": "owner", "key": "K", "payload": {"n": 1}}, {"id": "thief", "key": "K", "payload": {"n": 2}}]
     folder.write("jobs.jsonl", jobs)

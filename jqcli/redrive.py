@@ -15,11 +15,11 @@ so that there is one redrive a DLQ at a time. The DLQ itself is not touched befo
     as in any run. Results on a stream are noted in the redrive's file once the reader has taken them.
         Crash: jobs with a result behind the header's mark, with a note, or with a longer letter have their outcome. The
         others run (again). A torn last line in either file is cut, and its job runs again.
-5.  At the end: results and the redrive's file are synced. A new DLQ is written beside the old one: its letters up to
-    the header's mark, without those whose job has a result, with the longer letters in the place of theirs. Under the
-    DLQ's lock follows what was appended since; it is synced; its inode is written to the redrive's file; it is renamed.
+5.  At the end: results are synced. A new DLQ is written beside the old one: its letters up to the header's mark,
+    without those whose job has a result, with the longer letters in the place of theirs. Under the DLQ's lock follows
+    what was appended since; it is synced; its inode is written to the redrive's file, which is synced; it is renamed.
         Crash before the renaming: the old DLQ is whole and step 5 is done again. After it: the DLQ is the file that the
-        redrive's file names, so step 5 is over.
+        redrive's file names, so step 5 is over, and no letter in it is taken up any more.
 6.  The redrive's file is removed.
 
 A redrive that was stopped, not killed, ends at step 4, and so leaves what a crash leaves.
@@ -31,7 +31,7 @@ import os
 from typing import TYPE_CHECKING
 
 from jqcli.edge.letter import LetterFile
-from jqcli.edge.merge import merge
+from jqcli.edge.merge import is_merged, merge
 from jqcli.edge.redrive_log import RedriveLog
 from jqcli.edge.stderr import say
 from jqcli.edge.target import resolve
@@ -57,6 +57,10 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings], patience
             merge(log)
         while True:
             progress = log.read()
+            if is_merged(log):  # the letters of the new DLQ, whichever they are, are not those that were chosen
+                merge(log)
+                say(f"{dlq}: nothing to do, all letters that were asked for are settled")
+                return 1 if len(progress.again) else 0
             selection = select(log, progress, ask)
             if not selection.offsets:
                 code = 1 if selection.before["dead"] else 0

@@ -45,11 +45,13 @@ class Disk:
         self.ops = []
         self._files = {}  # by descriptor
         self._inodes = {}  # by (st_dev, st_ino)
+        self._direct = set()  # files that are written through this object alone
         for name, data in (initial or {}).items():
             (folder / name).write_bytes(data)
             file = self._file_of(os.stat(folder / name))
             self._note("name", file, name)
             self._note("write", file, data=data)
+            self._direct.add(file)
             if is_synced:
                 self._note("sync", file)
                 self._note("place")
@@ -73,12 +75,9 @@ class Disk:
     def open(self, path, flags, mode=0o777):
         is_new = bool(flags & os.O_CREAT) and not os.path.exists(path)
         fd = os.open(path, flags, mode)
-        if flags & os.O_DIRECTORY:
-            self._files[fd] = None
-        elif flags & (os.O_RDWR | os.O_WRONLY):
-            self._files[fd] = self._file_of(os.fstat(fd))
-            if is_new:
-                self._note("name", self._files[fd], os.path.basename(path))
+        self._files[fd] = None if flags & os.O_DIRECTORY else self._file_of(os.fstat(fd))
+        if is_new:
+            self._note("name", self._files[fd], os.path.basename(path))
         return fd
 
     def close(self, fd):
@@ -88,6 +87,7 @@ class Disk:
     def write(self, fd, data):
         written = os.write(fd, data)
         self._note("write", self._files[fd], data=bytes(data[:written]))
+        self._direct.add(self._files[fd])
         return written
 
     def ftruncate(self, fd, size):
@@ -95,6 +95,7 @@ class Disk:
         self._note("truncate", self._files[fd], size=size)
 
     def fdatasync(self, fd):
+        self._catch_up()
         self._note("sync", self._files[fd])
 
     def fsync(self, fd):
@@ -112,6 +113,21 @@ class Disk:
     def rename(self, path, target):
         os.rename(path, target)
         self._note("rename", name=os.path.basename(target), data=os.path.basename(path).encode())
+
+    def replace(self, path, target):
+        self._catch_up()
+        self.rename(path, target)
+
+    def _catch_up(self):
+        """Note what was written through objects of open(), which ask the module for their descriptor alone."""
+        for name in os.listdir(self.folder):
+            path = os.path.join(self.folder, name)
+            file = self._inodes.get((os.stat(path).st_dev, os.stat(path).st_ino))
+            if file is not None and file not in self._direct:
+                with open(path, "rb") as there:
+                    new = there.read()[len(self._content(file, self.ops, everything)) :]
+                if new:
+                    self._note("write", file, data=new)
 
     # What is left
 

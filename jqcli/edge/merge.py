@@ -46,13 +46,21 @@ def merge(log: RedriveLog) -> None:
     if log.header is None:
         return
     progress = log.read()
-    if not _is_merged(log):
+    if not is_merged(log):
         if log.header.results is not None:
             _sync_results(log.header.results)
-        log.sync()
         rewrite = _Merging(log, progress)
         rewrite_letters(log, log.header.dlq_end, rewrite, rewrite.rest)
     log.restart()
+
+
+def is_merged(log: RedriveLog) -> bool:
+    """Tell, of a file that was read, whether its merge was cut off after the last step but one."""
+    try:
+        status = os.stat(log.dlq)
+    except FileNotFoundError:
+        return False
+    return log.merged == (status.st_dev, status.st_ino)
 
 
 def drop_letters(path: str, choice: Choice) -> int:
@@ -127,15 +135,6 @@ class _Merging:
     def rest(self) -> Iterator[bytes]:
         """Yield the letters whose old ones somebody has taken away meanwhile: nothing dead is ever without one."""
         return (self._log.letter_at(offset) for offset in self._progress.again.untaken())
-
-
-def _is_merged(log: RedriveLog) -> bool:
-    """Tell whether a merge was cut off after its last step but one."""
-    try:
-        status = os.stat(log.dlq)
-    except FileNotFoundError:
-        return False
-    return log.merged == (status.st_dev, status.st_ino)
 
 
 def _sync_results(path: str) -> None:

@@ -307,6 +307,12 @@ def test_a_letter_that_supersedes_another_goes_with_it():
     assert Path("d.jsonl").read_text() == dead("b")
 
 
+def test_a_torn_line_behind_the_last_letter_is_not_copied():
+    write("d.jsonl", dead("a"), dead("b"), dead("c")[:40])
+    assert dlq("drop", "d.jsonl", "--id", "a")[0] == 0
+    assert Path("d.jsonl").read_text() == dead("b")
+
+
 def test_a_dlq_keeps_its_mode_and_a_symlink_stays_one(letters):
     os.chmod("d.jsonl", 0o640)
     os.symlink("d.jsonl", "link.jsonl")

@@ -37,6 +37,17 @@ def test_moments_are_rfc_3339_in_utc(at):
     assert len(timestamp(at)) == len("1970-01-01T00:00:00.000Z")
 
 
+def test_a_moment_is_cut_to_milliseconds_and_not_rounded_up():
+    assert timestamp(0.9996) == "1970-01-01T00:00:00.999Z"
+    assert timestamp(0.9999999) == "1970-01-01T00:00:01.000Z", "a float's own error is none"
+
+
+def test_a_letter_without_the_line_that_died_is_none():
+    begin = b'{"id":"a","key":"5f01ab:=k","reason":"rejected"'
+    assert parse_letter(begin + b"}") is None
+    assert parse_letter(begin + b',"job":1}') is not None
+
+
 # Duplicates
 
 

@@ -46,6 +46,7 @@ def test_counting_many_at_once_is_counting_each():
     for _ in range(30):
         one.count_latency(500)
     assert one.percentiles() == many.percentiles()
+    assert one.busy == pytest.approx(many.busy) == pytest.approx(0.015)
 
 
 def test_there_are_no_percentiles_before_the_first_attempt():
@@ -121,6 +122,14 @@ def test_the_rate_is_that_of_the_last_seconds_and_leaves_out_earlier_runs():
         tally.completed += 10
         tally.mark(float(second))
     assert tally.rate() == pytest.approx(10.0)
+
+
+def test_what_earlier_runs_did_and_this_one_just_read_is_no_rate():
+    tally = Tally()
+    tally.mark(10.0)
+    tally.completed = tally.settled_before = 400
+    tally.mark(12.0)
+    assert tally.rate() == 0.0
 
 
 def test_two_marks_of_one_moment_are_no_rate():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jqcli.core.letter import find_members, letter_of
 from jqcli.core.settled import Settled
-from jqcli.edge.journal import read_letters, read_results
+from jqcli.edge.journal import read_blocks, read_letters, read_results
 from jqcli.edge.letter import open_letters
 from jqcli.edge.sink import ResultsFile, search_records
 from jqcli.errors import ForeignFileError
@@ -66,6 +66,29 @@ def read(reader, data):
 
 def take_results(fd, settled):
     read_results(fd, "name", TAG, settled, lambda tag: f"is of {tag}", lambda: True)
+
+
+def line_of(record, **members):
+    return json.dumps(record | members, separators=(",", ":")).encode() + b"\n"
+
+
+def test_a_given_key_belongs_to_who_ran_and_to_no_duplicate():
+    given = {"key": f"{TAG}:=k", "payload_hash": HASH}
+    assert read(take_results, line_of(RESULT, **given, status="duplicate")).owners == {}
+    assert set(read(take_results, line_of(RESULT, **given)).owners.values()) == {bytes.fromhex(HASH)}
+
+
+def test_a_line_that_killed_who_read_it_is_not_read_again():
+    unread = {name: value for name, value in LETTER.items() if name != "job"} | {"raw": "{", "reason": "worker_crash"}
+    assert read(take_letters, line_of(unread)).unread == {bytes.fromhex(HASH)}
+    assert read(take_letters, line_of(LETTER, reason="worker_crash")).unread == set()
+
+
+def test_nothing_is_read_behind_the_end_that_was_named():
+    with tempfile.TemporaryFile() as file:
+        file.write(b"one\ntwo\nthree\n")
+        file.flush()
+        assert list(read_blocks(file.fileno(), "name", 8)) == [(0, b"one\ntwo\n")]
 
 
 @given(spoil(RESULT))

@@ -209,6 +209,19 @@ def test_a_line_that_has_become_a_job_is_run_and_its_letter_leaves(folder):
     assert not (folder / "jobs.dlq.jsonl").exists()
 
 
+def test_a_line_that_has_become_a_job_which_completed_before_is_its_duplicate(folder):
+    (folder / "round").write_text("3")
+    words = ("-H", "mend.py:third", "-o", "results.jsonl", "-d", "jobs.dlq.jsonl", *ONCE)
+    folder.write("jobs.jsonl", [{"id": "a", "handler": "late", "payload": {"n": 1}}])
+    folder.run("jobs.jsonl", *words, code=1)
+    folder.write("jqcli.toml", '[handlers.late]\nspec = "mend.py:third"\n')
+    folder.write("more.jsonl", [{"id": "b", "handler": "late", "payload": {"n": 1}}])
+    folder.run("more.jsonl", *words, code=0)
+    retry(folder, code=0)
+    records = oracle.read_lines(folder / "results.jsonl")
+    assert [(record["id"], record["status"]) for record in records] == [("b", "completed"), ("a", "duplicate")]
+
+
 def test_whose_key_it_is_runs_before_who_came_into_conflict_with_it(folder):
     jobs = [{"id": "owner", "key": "K", "payload": {"n": 1}}, {"id": "thief", "key": "K", "payload": {"n": 2}}]
     folder.write("jobs.jsonl", jobs)
@@ -460,6 +473,18 @@ def test_an_emptying_of_its_file_that_fails_names_it_and_the_same_command_goes_o
     assert nothing_is_left_beside(folder)
 
 
+def test_killed_behind_its_last_change_of_the_dlq_the_same_command_takes_up_no_other_letter(folder):
+    """With --limit the letters that are left would be the next ones: their results would have no merge any more."""
+    bury(folder, [{"n": 0}, {"n": 1}, {"n": 3}])
+    (folder / "round").write_text("1")
+    retry(folder, "--limit", "2", code=-signal.SIGKILL, JQ_RUN_FAILPOINT="redrive.restart:1:kill")
+    assert "nothing to do" in retry(folder, "--limit", "2", code=1).err
+    assert check(folder, deaths=1).statuses == {"completed": 1, "dead": 2}
+    assert nothing_is_left_beside(folder)
+    retry(folder, code=1)
+    assert check(folder, retries=2, deaths=1).statuses == {"completed": 2, "dead": 1}
+
+
 def test_another_choice_than_the_killed_one_is_a_redrive_of_its_own(folder):
     bury(folder, [{"n": 2}, {"n": 5}])
     number = 4
@@ -472,6 +497,56 @@ def test_another_choice_than_the_killed_one_is_a_redrive_of_its_own(folder):
     retry(folder, "--reason", "max_attempts", code=1)
     assert len(letters(folder)) == 2
     assert max(letter["redrives"] for letter in letters(folder)) == 2
+
+
+def kill(folder, point):
+    """Let a retry of one job at a time be killed as it comes to a point."""
+    retry(folder, "-b", "1", code=-signal.SIGKILL, JQ_RUN_FAILPOINT=f"{point}:kill")
+
+
+def test_a_record_from_before_the_redrive_settles_no_letter_of_the_same_identity(folder):
+    bury(folder, [{"id": "same", "payload": {"n": 1}}] * 2)
+    (folder / "round").write_text("3")
+    retry(folder, "--limit", "1", code=0)
+    kill(folder, "results.append:1")
+    retry(folder, "-b", "1", code=0)
+    assert check(folder, retries=2, deaths=1).statuses == {"completed": 1, "duplicate": 1}
+
+
+def test_a_redrive_that_goes_on_takes_up_no_letter_that_another_run_appended_meanwhile(folder):
+    bury(folder, [{"n": 1}, {"n": 2}])
+    kill(folder, "append:2")  # behind the header
+    *_, last = (folder / "jobs.dlq.jsonl").read_text().splitlines(keepends=True)
+    with open(folder / "jobs.dlq.jsonl", "a") as file:
+        file.write(last.replace('"jobs:2"', '"late:1"'))
+    (folder / "round").write_text("3")
+    retry(folder, "-b", "1", code=0)
+    assert [letter["id"] for letter in letters(folder)] == ["late:1"]
+    assert [record["id"] for record in oracle.read_lines(folder / "results.jsonl")] == ["jobs:1", "jobs:2"]
+
+
+def test_with_other_results_than_the_killed_one_it_is_a_redrive_of_its_own(folder):
+    bury(folder, [{"n": 0}, {"n": 3}])
+    (folder / "round").write_text("1")
+    kill(folder, "results.append:2")
+    retry(folder, "-o", "other.jsonl", code=0)
+    done = [oracle.read_lines(folder / name) for name in ("results.jsonl", "other.jsonl")]
+    assert [[record["id"] for record in records] for records in done] == [["jobs:1"], ["jobs:2"]]
+    assert not (folder / "jobs.dlq.jsonl").exists()
+    assert nothing_is_left_beside(folder)
+
+
+def test_a_redrive_that_goes_on_counts_what_the_killed_one_came_to(folder):
+    bury(folder, [{"n": 1}, {"n": 0}, {"n": 4}, {"n": 3}])
+    (folder / "round").write_text("1")
+    kill(folder, "append:3")  # behind the header and a letter
+    log = (folder / "jobs.dlq.jsonl.redrive").read_bytes()
+    dead, done = log.count(b'{"again"'), len(oracle.read_lines(folder / "results.jsonl"))
+    words = ("dlq", "retry", "jobs.dlq.jsonl", *ONCE[:4], "--json", "--max-failures", "2")
+    summary = json.loads(folder.run(*words, deed=False, code=1).err)
+    assert dead == 1
+    assert (summary["read"], summary["completed"], summary["dead"]) == (4, 2, 2)
+    assert (summary["settled_before"], summary["attempts"]) == (dead + done, 4 - dead - done)
 
 
 # Others at the same time
@@ -569,6 +644,8 @@ def test_an_interrupted_retry_goes_on_from_where_it_was(folder):
         "import os, time\n"
         "def third(payload):\n"
         "    open(f'started-{payload[\"n\"]}', 'w').close()\n"
+        "    if payload['n'] == 0:\n"
+        "        raise KeyError('no')\n"
         "    while payload['n'] == 3 and not os.path.exists('go'):\n"
         "        time.sleep(0.01)\n"
         "    return payload\n"
@@ -579,8 +656,9 @@ def test_an_interrupted_retry_goes_on_from_where_it_was(folder):
     child.send_signal(signal.SIGTERM)
     assert child.wait(20) == 143
     (folder / "go").write_text("")
-    folder.run(*words, deed=False, code=0)
-    assert check(folder).statuses == {"completed": 6}
+    folder.run(*words, deed=False, code=1)
+    assert check(folder).statuses == {"completed": 5, "dead": 1}
+    assert letters(folder)[0]["redrives"] == 1, "what died before the stop is not tried again after it"
 
 
 # Changed jobs
@@ -623,6 +701,40 @@ def test_a_wrong_change_is_refused_or_leaves_the_letter(folder):
     assert (folder / "jobs.dlq.jsonl").read_bytes() == before
 
 
+def test_jobs_that_become_one_by_a_change_have_a_letter_each_again(folder):
+    bury(folder, [{"id": "same", "payload": {"n": 1}}, {"id": "same", "payload": {"n": 4}}])
+    retry(folder, "--set", "n=2", code=1)
+    assert [(letter["source"], letter["redrives"]) for letter in letters(folder)] == [
+        ("jobs.jsonl:1", 1),
+        ("jobs.jsonl:2", 1),
+    ]
+
+
+def test_a_line_that_a_change_makes_too_long_is_left(folder):
+    bury(folder, [{"n": 1}, {"n": 4}])
+    text = json.dumps("x" * 5000)
+    ran = retry(folder, "--set", f"x={text}", "--max-line", "4KB", code=0)
+    assert "2 letters are left as before: of lines longer than --max-line" in ran.err
+    assert [letter["redrives"] for letter in letters(folder)] == [0, 0]
+
+
+def test_a_letter_whose_line_is_of_another_job_is_left(folder):
+    bury(folder, [{"id": "a", "payload": {"n": 1}}])
+    text = (folder / "jobs.dlq.jsonl").read_text()
+    (folder / "jobs.dlq.jsonl").write_text(re.sub(r'("job":\{"id": ?)"a"', r'\1"b"', text))
+    assert "not of the identity that their line has" in retry(folder, code=0).err
+    assert [(letter["id"], letter["redrives"]) for letter in letters(folder)] == [("a", 0)]
+
+
+def test_equal_lines_that_end_their_reader_have_a_letter_each_again(folder):
+    bury(folder, [{"n": 1, "x": "poison"}, {"n": 2}, {"n": 1, "x": "poison"}])
+    retry(folder, "-H", f"{ROOT}/tests/process/poison.py:do", code=1)
+    assert sorted((letter["id"], letter["source"], letter["redrives"]) for letter in letters(folder)) == [
+        ("jobs:1", "jobs.jsonl:1", 1),
+        ("jobs:3", "jobs.jsonl:3", 1),
+    ]
+
+
 EDITOR = """\
 import sys
 path = sys.argv[1]
@@ -663,6 +775,15 @@ def test_a_line_that_is_no_json_as_it_left_the_editor_is_left_and_named(folder):
     assert "1 letter is left as before: of lines that are no jobs" in ran.err
     assert "such as a: not JSON (" in ran.err
     assert (folder / "jobs.dlq.jsonl").read_bytes() == before
+
+
+def test_what_came_out_of_the_editor_is_written_down_before_any_of_it_runs_and_shown_once(folder):
+    bury(folder, b'{"n":1}\n{"n":1,"x":1}\n')
+    (folder / "round").write_text("1")
+    edit(folder, "-b", "1", code=-signal.SIGKILL, JQ_RUN_FAILPOINT="results.append:1:kill")
+    edit(folder, "-b", "1", editor="import sys; sys.exit(3)", code=0)
+    records = [record["result"]["payload"]["n"] for record in oracle.read_lines(folder / "results.jsonl")]
+    assert records == [6, 6]
 
 
 def test_an_editor_that_fails_changes_nothing(folder):

@@ -9,6 +9,8 @@ from collections import Counter
 
 import pytest
 
+pytestmark = pytest.mark.walk
+
 MAX_LINE = 300
 SETTINGS = ("-o", "r.jsonl", "-d", "d.jsonl", "--max-line", str(MAX_LINE), "-r", "1")
 

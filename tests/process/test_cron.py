@@ -21,6 +21,8 @@ from jqcli.edge.systemd import take_notifier
 from tests.command import LIMIT, ROOT, wait_for
 from tests.process.test_seen import WAITING, wait_for_status
 
+pytestmark = pytest.mark.walk
+
 OUTPUT = ("-o", "results.jsonl")
 
 

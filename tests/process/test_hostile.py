@@ -10,6 +10,8 @@ import pytest
 from tests import oracle
 from tests.command import DEEDS
 
+pytestmark = pytest.mark.walk
+
 BAD = {
     b"{": "invalid_json",
     b'{"a":1} {"b":2}': "invalid_json",

@@ -12,6 +12,8 @@ import pytest
 from tests import oracle
 from tests.command import DEEDS, wait_for
 
+pytestmark = pytest.mark.walk
+
 ALL = "\x1b]52;c;ZXZpbA==\x07\x1b[31;7;99m\x1b[2J\x9b31m[/][bold][link=x]y[/nope]\u202egnp.exe\u2066\x00\x08\x7f\r"
 POISON = ("\x1b]52", "\x1b[31;7;99m", "\x1b[2J", "\x9b", "\u202e", "\u2066", "\x00", "\x07", "\x08", "\x7f")
 SHOWN = "\x1b[?25l"  # the cursor is hidden while a table is up

@@ -100,6 +100,7 @@ DEEDS = {
     "os_exit": lambda p: os._exit(0),
     "kill": lambda p: os.kill(os.getpid(), signal.SIGKILL),
     "sleep": lambda p: time.sleep(p.get("seconds", 600)),
+    "await": lambda p: [time.sleep(0.001) for _ in iter(lambda: os.path.exists(p["path"]), True)] and None,
     "hang_in_c": lambda p: hang_in_c(),
     "garbage": lambda p: os.write(channel_fd(), bytes.fromhex(p["hex"])),
     "half_frame": lambda p: (os.write(channel_fd(), bytes.fromhex(p["hex"])), os.kill(os.getpid(), signal.SIGKILL)),
@@ -942,6 +943,32 @@ def test_what_a_worker_said_before_it_died_counts_also_where_its_death_is_seen_f
     assert {index: failure.verdict for index, failure in pool.failures[batch].items()} == {0: "error", 3: "crash"}
     assert [index for index, _ in pool.records[batch]] == [1, 2]
     assert pool.ended[batch] == 1
+
+
+def test_what_a_worker_did_before_a_long_job_is_fetched_behind_its_frames_and_once(pool, tmp_path):
+    large = {"do": "large", "size": 400_000}  # of which the second finds no room, and comes as a frame
+    quick = [{"do": "raise"}, {"do": "none"}, large, large, {"do": "skip"}]
+    batch = pool.prepare([*quick, {"do": "await", "path": str(tmp_path / "go")}, {"do": "none"}])
+    pool.wait(lambda: batch in pool.answers)  # and is sent to be run
+    crew, (worker,) = pool.engine._crew, pool.engine._workers
+
+    def is_at_the_last():
+        running = worker.ledger.running(time.monotonic())
+        return running is not None and running.index == len(quick)
+
+    wait_for(is_at_the_last)
+    assert not pool.records, "nothing it said was read"
+    crew.watch(time.monotonic() + 1)
+    crew.watch(time.monotonic() + 2)
+    for event in crew.events:
+        pool.take(event)
+    crew.events.clear()
+    assert (list(pool.failures[batch]), [index for index, _ in pool.records[batch]]) == ([0], [1, 2, 3, 4])
+    (tmp_path / "go").touch()
+    pool.finish(batch)
+    assert [index for index, _ in pool.records[batch]] == [1, 2, 3, 4, 5, 6]
+    counted = sum(count for event in pool.finished for _, count in event.durations)
+    assert counted == 4, "the records of what was fetched say how long it took"
 
 
 def test_a_worker_that_stopped_may_be_asked_again_and_one_that_was_not_asked_does_not_stop(pool):

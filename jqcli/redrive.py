@@ -59,8 +59,10 @@ def redrive(dlq: str, ask: Ask, build: Callable[[Selection], Settings], patience
             progress = log.read()
             if is_merged(log):  # the letters of the new DLQ, whichever they are, are not those that were chosen
                 merge(log)
-                say(f"{dlq}: nothing to do, all letters that were asked for are settled")
-                return 1 if len(progress.again) else 0
+                code = 1 if len(progress.again) else 0
+                if code or os.isatty(2):
+                    say(f"{dlq}: nothing to do, all letters that were asked for are settled")
+                return code
             selection = select(log, progress, ask)
             if not selection.offsets:
                 code = 1 if selection.before["dead"] else 0

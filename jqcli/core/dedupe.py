@@ -76,10 +76,10 @@ class Identities:
         """Tell whether another job owns a key that a line gives."""
         return self._dedupe and payload_hash is not None and self._owners.get(key, payload_hash) != payload_hash
 
-    def rule(self, batch: int, answer: Answer, known: Mapping[bytes, str] = _NOTHING) -> Ruling:
-        """Rule over a batch and take its identities; `known` are those that the store has, by what it says of them."""
-        whole = None if known else self.rule_whole(batch, answer)
-        return self._rule_each(batch, answer, known) if whole is None else whole
+    def rule(self, batch: int, answer: Answer) -> Ruling:
+        """Rule over a batch and take its identities."""
+        whole = self.rule_whole(batch, answer)
+        return self.rule_each(batch, answer) if whole is None else whole
 
     def rule_whole(self, batch: int, answer: Answer) -> Ruling | None:
         """Rule over a batch if it is of new, plain jobs alone; else return None, and nothing is taken."""
@@ -88,7 +88,8 @@ class Identities:
             return Ruling(None, [], [], {}, [])
         return None
 
-    def _rule_each(self, batch: int, answer: Answer, known: Mapping[bytes, str]) -> Ruling:
+    def rule_each(self, batch: int, answer: Answer, known: Mapping[bytes, str] = _NOTHING) -> Ruling:
+        """Rule over a batch line by line; `known` are the identities that the store has, by what it says of them."""
         notes = dict(answer.notes)
         ruling = Ruling(array("I"), [], [], {}, [])
         order, statuses = array("I"), ruling.statuses

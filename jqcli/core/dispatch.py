@@ -208,12 +208,13 @@ class Dispatch:
         # Most batches are new as a whole, and the store is to be asked for all of them: one look at each identity.
         whole = identities.rule_whole(number, answer)
         if whole is None:
-            return identities.rule(number, answer, claim(wanted_of(answer, identities, self._firsts.dead), number))
+            known = claim(wanted_of(answer, identities, self._firsts.dead), number)
+            return identities.rule_each(number, answer, known)
         known = claim({None: answer.keys}, number)
         if not known:
             return whole
         identities.taken.give_back(answer.keys)
-        return identities.rule(number, answer, known)
+        return identities.rule_each(number, answer, known)
 
     def _hold(self, batch: Batch, indexes: Sequence[int], now: Moment) -> list[Effect]:
         effects: list[Effect] = []

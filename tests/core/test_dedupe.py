@@ -57,7 +57,7 @@ def test_the_fast_way_rules_as_the_slow_one(batches, dedupe):
     quick, slow = Identities(Settled(), dedupe=dedupe), Identities(Settled(), dedupe=dedupe)
     for number, letters in enumerate(batches):
         fast = quick.rule(number, answer(number, letters))
-        each = slow._rule_each(number, answer(number, letters), {})
+        each = slow.rule_each(number, answer(number, letters))
         assert order_of(fast, len(letters)) == order_of(each, len(letters))
         assert fast[1:] == each[1:]
         assert owners(quick) == owners(slow)
@@ -123,7 +123,7 @@ def test_a_given_key_with_another_payload_conflicts_with_the_first_in_input_orde
 def test_what_this_run_has_taken_is_its_own_whatever_other_runs_have():
     identities = Identities(Settled(), dedupe=True)
     identities.rule(1, answer(1, "a"))
-    ruling = identities.rule(2, answer(2, "ab"), {key("a"): "elsewhere", key("b"): "elsewhere"})
+    ruling = identities.rule_each(2, answer(2, "ab"), {key("a"): "elsewhere", key("b"): "elsewhere"})
     assert kinds(ruling) == {0: "duplicate", 1: "elsewhere"}
 
 
